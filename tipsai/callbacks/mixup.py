@@ -1,0 +1,67 @@
+"""Mixup: a pure function, and the callback over it (TR03)."""
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from tipsai.core import rng
+from tipsai.core.callback import Callback
+from tipsai.core.errors import require_positive
+from tipsai.core.state import Batch, TrainState
+
+
+class MixesTargets(Protocol):
+    def mix_targets(self, y: tuple[Tensor, ...], perm: Tensor, lam: Tensor) -> tuple[Tensor, ...]: ...
+
+
+def draw(n: int, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Partners and shares of a mixup.
+
+    Args:
+        n: rows.
+        alpha: of Beta(alpha, alpha).
+        generator: on the CPU.
+
+    Returns:
+        perm int64 [n], and lam float32 [n] in 0.5..1: each row keeps the larger share, so that no pair is drawn twice.
+    """
+    # A Beta variate from two Gammas; torch's Gamma sampler takes a generator where its distributions do not.
+    gammas = torch._standard_gamma(torch.full((2, n), alpha, dtype=torch.float64), generator=generator)
+    lam = (gammas[0] / gammas.sum(0)).nan_to_num(1.0)
+    return torch.randperm(n, generator=generator), torch.maximum(lam, 1 - lam).float()
+
+
+def mix(x: Tensor, perm: Tensor, lam: Tensor) -> Tensor:
+    """Each row times its share, plus its partner's times the rest: [b, ...].
+
+    Source: Zhang et al. 1710.09412.
+    """
+    lam = lam.reshape(-1, *[1] * (x.ndim - 1)).to(x.dtype)
+    return x * lam + x[perm] * (1 - lam)
+
+
+class MixUp(Callback):
+    """Mixes inputs and targets of each training batch. Metrics see unmixed validation data.
+
+    Args:
+        target: the target's block, which knows how its values mix; such as dls.blocks[1] or CategoryBlock(range(10)).
+        alpha: of Beta(alpha, alpha); larger mixes more evenly.
+        inside: hand (perm, lam) to the model, which mixes after its embeddings; for tables.
+    """
+
+    def __init__(self, target: MixesTargets | Any, alpha: float = 0.4, *, inside: bool = False) -> None:
+        require_positive("alpha", alpha)
+        if not hasattr(target, "mix_targets"):
+            raise TypeError(
+                f"target is {type(target).__name__}; expected a block with mix_targets, such as CategoryBlock(range(10))."
+            )
+        self.target, self.alpha, self.inside = target, alpha, inside
+
+    def before_batch(self, st: TrainState) -> None:
+        batch = st.batch
+        assert batch is not None
+        source = rng.generator(st.seed, "mixup", st.total_epoch, st.step_in_epoch, st.micro)
+        perm, lam = (t.to(st.device, non_blocking=True) for t in draw(batch.n_rows, self.alpha, source))
+        x = (*batch.x, perm, lam) if self.inside else tuple(mix(t, perm, lam) for t in batch.x)
+        st.batch = Batch(x, self.target.mix_targets(batch.y, perm, lam))

@@ -1,0 +1,47 @@
+"""Keeps what training was like, step by step and epoch by epoch."""
+
+from array import array
+from typing import Any
+
+import torch
+
+from tipsai.core.callback import Callback
+from tipsai.core.state import Row, TrainState
+
+
+class Recorder(Callback):
+    """The objective and the gradient norm of every step, and the figures of every epoch.
+
+    Attributes:
+        losses: what was optimised, a float a step.
+        norms: the gradient's global norm before clipping, a float a step ([] without clipping).
+        rows: the figures of the epochs.
+        n_clipped: steps whose gradient was clipped.
+    """
+
+    order = -10
+
+    def __init__(self) -> None:
+        self.losses, self.norms = array("f"), array("f")
+        self.rows: list[Row] = []
+        self.n_clipped = 0
+
+    def before_fit(self, st: TrainState) -> None:
+        self.rows = st.history
+
+    def after_log(self, st: TrainState) -> None:
+        self.losses.extend(st.losses)
+        self.norms.extend(st.norms)
+        self.n_clipped += sum(norm > st.clip for norm in st.norms) if st.clip is not None else 0
+
+    @property
+    def clipped_share(self) -> float:
+        """The share of steps at which the gradient was clipped (TR12)."""
+        return self.n_clipped / max(1, len(self.norms))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"losses": torch.tensor(self.losses), "norms": torch.tensor(self.norms), "n_clipped": self.n_clipped}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.losses, self.norms = array("f", state["losses"].tolist()), array("f", state["norms"].tolist())
+        self.n_clipped = state["n_clipped"]

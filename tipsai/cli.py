@@ -1,0 +1,302 @@
+"""The command line: a thin face over the library. Progress goes to standard error, results to standard output."""
+
+import argparse
+import datetime
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tipsai import __version__
+from tipsai.core.errors import DataError, OutputError, ResumeError, SettingError, TipsaiError, nearest, require_positive
+
+if TYPE_CHECKING:
+    from tipsai.learner import Learner
+
+log = logging.getLogger("tipsai")
+INTERRUPTED_STATUS = 130  # 128 + SIGINT, as shells have it
+REMEMBERED = ("data", "target", "test", "task", "epochs", "minutes", "lr", "bs", "seed", "device", "kind", "ignore")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit status: 0, 2 for a user's mistake, 130 after Ctrl-C."""
+    args = _parser().parse_args(argv)
+    _log_to_stderr()
+    try:
+        return int(args.run(args))
+    except TipsaiError as error:
+        print(f"tipsai: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("tipsai: interrupted", file=sys.stderr)
+        return INTERRUPTED_STATUS
+    except BrokenPipeError:
+        # Whoever read our output has gone (| head). Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log.handlers[:] = [handler]
+    log.setLevel(logging.INFO)
+    log.propagate = False
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tipsai", description="Train models right the first time: the tips run.")
+    parser.add_argument("--version", action="version", version=f"tipsai {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    train = commands.add_parser("train", help="train on a table (.csv, .tsv, .parquet)")
+    train.set_defaults(run=_train)
+    train.add_argument("data", metavar="DATA", help="a table: .csv, .tsv or .parquet")
+    train.add_argument(
+        "--target", action="append", metavar="COL", help="the column to predict; give it again for several targets"
+    )
+    train.add_argument("--test", metavar="FILE", help="rows to test on, once, after training")
+    train.add_argument(
+        "--task", choices=("classification", "regression", "multilabel"), help="inferred from the target by default"
+    )
+    length = train.add_mutually_exclusive_group()
+    length.add_argument(
+        "--epochs", type=float, metavar="N", help="passes over the data; by the size of the data by default"
+    )
+    length.add_argument("--minutes", type=float, metavar="M", help="fit the schedule into so much time")
+    train.add_argument("--lr", type=float, metavar="X", help="peak learning rate")
+    train.add_argument("--bs", type=int, metavar="N", help="rows a batch")
+    train.add_argument("--seed", type=int, metavar="N", help="drawn and recorded by default")
+    train.add_argument("--device", metavar="D", help="auto, cpu, cuda, ...")
+    train.add_argument(
+        "--kind",
+        action="append",
+        metavar="COL=KIND",
+        help="number, category, boolean, date, identifier or skip, where the inferred kind is wrong",
+    )
+    train.add_argument("--ignore", action="append", metavar="COL", help="a column to leave out")
+    train.add_argument("--out", metavar="DIR", help="by default runs/<data>-<date>-<time>")
+    train.add_argument("--resume", action="store_true", help="go on with the interrupted run in --out")
+    train.add_argument("--json", action="store_true", help="print metrics.json on standard output")
+
+    predict = commands.add_parser("predict", help="predict the rows of a table with a trained model")
+    predict.set_defaults(run=_predict)
+    predict.add_argument("artifact", metavar="ARTIFACT", help="a model.tips")
+    predict.add_argument("input", metavar="INPUT", help="a table")
+    predict.add_argument("--out", metavar="FILE", help="a .csv; standard output by default")
+
+    demo = commands.add_parser("demo", help="train on data that is already on this machine, and show what comes out")
+    demo.set_defaults(run=_demo)
+    demo.add_argument("--json", action="store_true", help="print the figures as JSON on standard output")
+
+    tips = commands.add_parser("tips", help="the tips, and where each is applied")
+    tips.set_defaults(run=_tips)
+    tips.add_argument("code", nargs="?", metavar="CODE", help="such as TR08")
+    return parser
+
+
+# --- train --------------------------------------------------------------------------------------------------------
+
+
+def _train(args: argparse.Namespace) -> int:
+    out, config = _open_run(args)
+    if (out / "metrics.json").exists():
+        log.info("the run in %s is complete", out)
+        return _report(out, json.loads((out / "metrics.json").read_text()), args.json)
+    if config["epochs"] is not None:
+        require_positive("--epochs", config["epochs"])
+    if config["minutes"] is not None:
+        require_positive("--minutes", config["minutes"])
+    learn = _learner(config)
+    config["seed"] = learn.seed
+    n_epochs = config.get("n_epochs") or config["epochs"]
+    if n_epochs is None and config["minutes"] is not None:
+        from tipsai.experiment.budget import epochs_within
+
+        n_epochs = epochs_within(learn, config["minutes"])
+        log.info(
+            "%.4g minutes are enough for %.4g epochs (%d steps)",
+            config["minutes"],
+            n_epochs,
+            round(n_epochs * len(learn.dls.train or ())),
+        )
+    config["n_epochs"] = learn.dls.n_epochs if n_epochs is None else n_epochs
+    _write_json(out / "config.json", config)
+    learn.fit_one_cycle(config["n_epochs"], checkpoint=out / "checkpoint.tips", resume=args.resume)
+    if learn.stop_reason == "interrupted":
+        log.warning("go on with: the same command, --out %s --resume", out)
+        return INTERRUPTED_STATUS
+    figures = learn.results() | (learn.test() if learn.dls.test is not None else {})
+    learn.export(out / "model.tips")
+    _write_csv(out / "history.csv", learn.history)
+    _write_json(out / "metrics.json", figures)  # last: a run with this file is complete
+    (out / "checkpoint.tips").unlink(missing_ok=True)
+    return _report(out, figures, args.json)
+
+
+def _open_run(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
+    """The run's folder and configuration; nothing is written yet.
+
+    Raises:
+        OutputError: the folder holds a run already.
+        ResumeError: there is no run to go on with, or it was started with other arguments.
+    """
+    given = {name: getattr(args, name) for name in REMEMBERED}
+    if args.out is None:
+        if args.resume:
+            raise SettingError("--resume needs --out DIR, the folder of the run to go on with.")
+        stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+        args.out = str(Path("runs") / f"{Path(args.data).stem}-{stamp}")
+    out = Path(args.out)
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"--out {out} is a file; give a folder.")
+    holds_run = (out / "config.json").exists()
+    if not args.resume:
+        if holds_run or (out / "model.tips").exists():
+            raise OutputError(f"{out} already holds a run. Give another --out, or --resume to go on with it.")
+        return out, given
+    if not holds_run:
+        raise ResumeError(
+            f"{out} holds no run to go on with (there is no config.json). Check --out, or start without --resume."
+        )
+    try:
+        config = json.loads((out / "config.json").read_text())
+    except json.JSONDecodeError as error:
+        raise ResumeError(f"{out / 'config.json'} is damaged ({error}); start anew with another --out.") from error
+    changed = [
+        f"\n  {name}: {config.get(name)!r} in the run, {value!r} now"
+        for name, value in given.items()
+        if value is not None and value != config.get(name)
+    ]
+    if changed:
+        raise ResumeError(
+            f"the run in {out} was started with other arguments:{''.join(changed)}\nGive the old ones, or start anew with another --out."
+        )
+    return out, config
+
+
+def _learner(config: dict[str, Any]) -> "Learner":
+    from tipsai.tabular import TabularDataLoaders, read_table, tabular_learner
+
+    data = Path(config["data"])
+    frame = read_table(data)
+    if not config["target"]:
+        raise SettingError(
+            f"--target is not given; which column should be predicted? The columns are {', '.join(map(repr, frame.columns[:30]))}."
+        )
+    target = config["target"][0] if len(config["target"]) == 1 else config["target"]
+    kinds = dict(_kind(text) for text in config["kind"] or ())
+    test = read_table(config["test"]) if config["test"] else None
+    dls = TabularDataLoaders.from_df(
+        frame,
+        target,
+        test_df=test,
+        task=config["task"],
+        kinds=kinds,
+        ignore=config["ignore"] or (),
+        bs=config["bs"],
+        seed=config["seed"] or 0,
+    )
+    metrics = {"classification": ["accuracy"], "multilabel": ["accuracy"], "regression": ["rmse", "mae"]}[dls.task]
+    if dls.task == "classification" and dls.blocks is not None and dls.blocks[1].n_out == 2:
+        metrics.append("roc_auc")
+    return tabular_learner(dls, metrics=metrics, lr=config["lr"], seed=config["seed"], device=config["device"])
+
+
+def _kind(text: str) -> tuple[str, str]:
+    name, separator, kind = text.rpartition("=")
+    if not separator:
+        raise SettingError(f"--kind is {text!r}; expected COLUMN=KIND, such as --kind zip=category.")
+    return name, kind
+
+
+def _report(out: Path, figures: dict[str, float], as_json: bool) -> int:
+    if as_json:
+        print(json.dumps(figures, indent=1))
+    else:
+        from tipsai.core.text import table
+
+        print(table([[name, f"{value:.6g}"] for name, value in figures.items()], ["figure", "value"]))
+        print(f"\nmodel and history: {out}")
+    return 0
+
+
+def _write_json(path: Path, document: Any) -> None:
+    from tipsai.container import writing
+
+    with writing(path) as file:
+        file.write(json.dumps(document, indent=1, ensure_ascii=False).encode() + b"\n")
+
+
+def _write_csv(path: Path, rows: list[dict[str, float]]) -> None:
+    from tipsai.callbacks.loggers import write_csv
+
+    write_csv(path, rows)
+
+
+# --- predict ------------------------------------------------------------------------------------------------------
+
+
+def _predict(args: argparse.Namespace) -> int:
+    import pandas as pd
+
+    from tipsai.container import writing
+    from tipsai.load import load_learner
+    from tipsai.tabular import TabularDataLoaders, read_table
+
+    learn = load_learner(args.artifact)
+    if not isinstance(learn.dls, TabularDataLoaders):
+        raise DataError(f"{args.artifact} holds no model for tables.")
+    rows = read_table(args.input)
+    added = learn.predict(rows)
+    kept = rows.drop(columns=[name for name in added.columns if name in rows.columns])
+    made = pd.concat([kept, added], axis=1)
+    if args.out is None:
+        made.to_csv(sys.stdout, index=False)
+    else:
+        if Path(args.out).suffix.lower() != ".csv":
+            raise SettingError(f"--out is {args.out}; expected a name that ends in .csv.")
+        with writing(args.out) as file:
+            made.to_csv(file, index=False)
+        log.info("%s rows with predictions: %s", f"{len(made):,}", args.out)
+    return 0
+
+
+# --- demo and tips ------------------------------------------------------------------------------------------------
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from tipsai.tabular.demo import run
+
+    figures = run()
+    if args.json:
+        print(json.dumps(figures, indent=1))
+    else:
+        from tipsai.core.text import table
+
+        header = list(figures[0])
+        print(table([[v if isinstance(v, str) else f"{v:.4g}" for v in row.values()] for row in figures], header))
+    return 0
+
+
+def _tips(args: argparse.Namespace) -> int:
+    from tipsai.tips import TIPS
+
+    if args.code is None:
+        for tip in TIPS.values():
+            print(f"{tip.code}  {tip.advice}")
+        return 0
+    if args.code.upper() not in TIPS:
+        raise SettingError(
+            f"there is no tip {args.code!r}.{nearest(args.code.upper(), TIPS)} 'tipsai tips' lists them all."
+        )
+    chosen = TIPS[args.code.upper()]
+    print(f"{chosen.code}  {chosen.advice}\n      {chosen.applied}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

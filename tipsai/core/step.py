@@ -1,0 +1,99 @@
+"""One optimizer step: precision, accumulation and clipping."""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tipsai.core.callback import Events
+from tipsai.core.errors import SettingError
+from tipsai.core.state import Batch, ComputeLoss, TrainState
+
+DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """ "auto" becomes bf16 on a GPU that has it, fp16 on one that does not, fp32 elsewhere.
+
+    Raises:
+        SettingError: the name is unknown, or fp16 is asked for on a CPU, where gradients cannot be scaled.
+    """
+    if precision == "auto":
+        if device.type != "cuda":
+            return "fp32"
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    if precision not in DTYPES:
+        raise SettingError(f"precision is {precision!r}; expected 'auto', 'fp32', 'bf16' or 'fp16'.")
+    if precision == "fp16" and device.type == "cpu":
+        raise SettingError("precision='fp16' needs a GPU. On a CPU use precision='bf16' or 'fp32'.")
+    return precision
+
+
+def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """The context that a forward pass runs in."""
+    dtype = DTYPES[precision]
+    return contextlib.nullcontext() if dtype is None else torch.autocast(device.type, dtype)
+
+
+@dataclass(slots=True)
+class Step:
+    """What one optimizer step does; called with the state and the micro-batches of its group."""
+
+    precision: str = "fp32"
+    compute_loss: ComputeLoss | None = None  # takes (model, batch) in place of the model, output and loss
+    output: Callable[[Any], Any] | None = None  # from what the model returns to what the loss takes
+    scaler: torch.amp.GradScaler | None = None  # for fp16
+
+    def __call__(self, st: TrainState, group: Sequence[Batch], events: Events) -> None:
+        params = [p for g in st.opt.param_groups for p in g["params"]]
+        for p in params:
+            p.grad = None
+        totals: list[Tensor] = []
+        weights: list[Tensor | float] = []
+        single = len(group) == 1
+        for st.micro, st.batch in enumerate(group):
+            for listen in events.before_batch:
+                listen(st)
+            total, weight = self.forward(st)
+            totals.append(total)
+            weights.append(weight)
+            st.loss = total / weight
+            for listen in events.after_loss:
+                listen(st)
+            # A group is optimised as sum over weight of the whole. Its weight is known only at its end, so each
+            # micro-batch goes backward over the first one's weight, and the gradients are put right afterwards.
+            loss = st.loss if single else total / weights[0]
+            (self.scaler.scale(loss) if self.scaler else loss).backward()  # type: ignore[no-untyped-call]
+            totals[-1] = total.detach()
+        whole = weights[0] if single else sum(weights[1:], weights[0])
+        st.loss = st.loss.detach() if single and st.loss is not None else sum(totals[1:], totals[0]) / whole
+        if not single:
+            torch._foreach_mul_([p.grad for p in params if p.grad is not None], weights[0] / whole)
+        if self.scaler:
+            self.scaler.unscale_(st.opt)
+        for listen in events.after_backward:
+            listen(st)
+        if st.clip is not None:
+            st.pending_norms.append(torch.nn.utils.clip_grad_norm_(params, st.clip, foreach=True))
+        if not st.skip_step:
+            self.scaler.step(st.opt) if self.scaler else st.opt.step()
+        if self.scaler:
+            self.scaler.update()
+        st.skip_step = False
+        st.pending_losses.append(st.loss)
+        st.pending_weights.append(whole)
+
+    def forward(self, st: TrainState) -> tuple[Tensor, Tensor | float]:
+        """The batch's loss as (sum, weight); st.pred is set where there is one."""
+        batch = st.batch
+        assert batch is not None
+        with autocast(self.precision, st.device):
+            if self.compute_loss is not None:
+                result = self.compute_loss(st.model, batch)
+                return result if isinstance(result, tuple) else (result * batch.n_rows, batch.n_rows)
+            pred = st.model(*batch.x)
+            st.pred = pred if self.output is None else self.output(pred)
+            return st.loss_fn.sums(st.pred, *batch.y)

@@ -1,0 +1,20 @@
+"""Text for terminals and logs."""
+
+from collections.abc import Sequence
+
+
+def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
+    """Text in columns, for terminals and logs; numbers to the right."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    numeric = [bool(rows) and all(_is_number(row[i]) for row in rows) for i in range(len(header))]
+    lines = []
+    for row in [header, ["-" * w for w in widths], *rows]:
+        cells = [cell.rjust(w) if n else cell.ljust(w) for cell, w, n in zip(row, widths, numeric, strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def _is_number(text: str) -> bool:
+    return (
+        text.replace(",", "").replace(".", "").replace("-", "").replace("%", "").replace("e", "").isdigit() or not text
+    )

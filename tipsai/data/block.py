@@ -1,0 +1,368 @@
+"""Blocks say what a field means; a DataBlock says where items come from, how they are split, and what is done to them."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tipsai.core.errors import DataError, SettingError
+from tipsai.core.state import Loss
+from tipsai.data.loaders import BatchTransform, DataLoaders, ItemLoader
+from tipsai.data.processor import Labels, Processor, Standardize
+from tipsai.data.split import Split, random_split
+from tipsai.losses import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
+
+
+class Block:
+    """The meaning of one field: its processors, and how its values are collated, shown, decoded and mixed.
+
+    This base passes tensors through: numbers in, the same numbers out.
+    """
+
+    processors: tuple[Processor, ...] = ()
+    n_out: int | None = None  # outputs that a model needs for this field as a target; None: unknown
+
+    def fit(self, items: Sequence[Any]) -> Self:
+        """Fits the processors, each on what the one before it makes of the training items."""
+        for processor in self.processors:
+            processor.fit(items)
+            items = [processor.encode(item) for item in items]
+        return self
+
+    def encode(self, item: Any) -> Any:
+        for processor in self.processors:
+            item = processor.encode(item)
+        return item
+
+    def decode(self, value: Any) -> Any:
+        for processor in reversed(self.processors):
+            value = processor.decode(value)
+        return value
+
+    def collate(self, values: Sequence[Any]) -> tuple[Tensor, ...]:
+        """Encoded values of a batch as tensors [b, ...]."""
+        return (torch.stack([torch.as_tensor(value) for value in values]),)
+
+    def show(self, value: Any) -> str:
+        """An encoded value as a person reads it."""
+        if isinstance(value, Tensor) and value.numel() > 8:
+            return f"{list(value.shape)} {value.dtype}, {value.float().min():.3g} to {value.float().max():.3g}"
+        return str(self.decode(value))
+
+    def default_loss(self) -> Loss:
+        raise SettingError(f"{type(self).__name__} is no target; give Learner(..., loss_fn=...).")
+
+    def units(self, values: Tensor) -> Tensor:
+        """Predictions or encoded targets in the target's own units; the identity unless targets are scaled."""
+        return values
+
+    def predictions(self, pred: Tensor) -> dict[str, Any]:
+        """Columns for people, from what the model returns [n, ...]."""
+        return {"prediction": pred.squeeze(-1).tolist()}
+
+    def mix_targets(self, y: tuple[Tensor, ...], perm: Tensor, lam: Tensor) -> tuple[Tensor, ...]:
+        """Targets of a mixup of each row with the row perm names (TR03).
+
+        Args:
+            y: targets, [b, ...] each.
+            perm: int64 [b].
+            lam: float [b], the share that stays.
+
+        Raises:
+            SettingError: this kind of target cannot be mixed.
+        """
+        raise SettingError(f"mixup is not defined for targets of {type(self).__name__}; leave it out.")
+
+    def to_dict(self) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def from_dict(cls, d: Mapping[str, Any]) -> "Block":
+        return cls()
+
+
+def _blend(values: Tensor, perm: Tensor, lam: Tensor) -> Tensor:
+    lam = lam.reshape(-1, *[1] * (values.ndim - 1)).to(values.dtype)
+    return values * lam + values[perm] * (1 - lam)
+
+
+class CategoryBlock(Block):
+    """One of several classes; targets int64 [b].
+
+    Args:
+        labels: the classes in order, where known; else those of the training items, sorted.
+    """
+
+    def __init__(self, labels: Sequence[Any] | None = None) -> None:
+        self.vocab = Labels(labels)
+        self.processors = (self.vocab,)
+
+    @property
+    def n_out(self) -> int:  # type: ignore[override]
+        return self.vocab.n
+
+    def default_loss(self) -> Loss:
+        return CrossEntropy()
+
+    def predictions(self, pred: Tensor) -> dict[str, Any]:
+        """The most probable class, and the probability of each as p_<class>."""
+        probabilities = pred.float().softmax(1)
+        labels = np.array(self.vocab.labels_)
+        columns: dict[str, Any] = {"prediction": labels[probabilities.argmax(1).numpy()].tolist()}
+        return columns | {f"p_{label}": probabilities[:, i].numpy() for i, label in enumerate(self.vocab.labels_)}
+
+    def mix_targets(self, y: tuple[Tensor, ...], perm: Tensor, lam: Tensor) -> tuple[Tensor, ...]:
+        target = y[0]
+        one_hot = torch.nn.functional.one_hot(target, self.n_out).float() if not target.is_floating_point() else target
+        return (_blend(one_hot, perm, lam), *(_blend(t, perm, lam) for t in y[1:]))
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.vocab.to_dict()
+
+    @classmethod
+    def from_dict(cls, d: Mapping[str, Any]) -> "CategoryBlock":
+        return cls(d["labels"])
+
+
+class MultiCategoryBlock(Block):
+    """Several labels at once; items are collections of labels, targets bool [b, C].
+
+    Args:
+        labels: all labels in order, where known; else those of the training items, sorted.
+    """
+
+    def __init__(self, labels: Sequence[Any] | None = None) -> None:
+        self.vocab = Labels(labels)
+
+    @property
+    def n_out(self) -> int:  # type: ignore[override]
+        return self.vocab.n
+
+    def fit(self, items: Sequence[Iterable[Any]]) -> Self:
+        self.vocab.fit([label for item in items for label in item])
+        return self
+
+    def encode(self, item: Iterable[Any]) -> Tensor:
+        target = torch.zeros(self.vocab.n, dtype=torch.bool)
+        target[[self.vocab.encode(label) for label in item]] = True
+        return target
+
+    def decode(self, value: Tensor) -> list[Any]:
+        return [self.vocab.decode(int(i)) for i in value.nonzero().flatten()]
+
+    def default_loss(self) -> Loss:
+        return BinaryCrossEntropy()
+
+    def predictions(self, pred: Tensor) -> dict[str, Any]:
+        """The labels above one half, and the probability of each as p_<label>."""
+        probabilities = pred.float().sigmoid()
+        columns: dict[str, Any] = {"prediction": [self.decode(row) for row in probabilities > 0.5]}
+        return columns | {f"p_{label}": probabilities[:, i].numpy() for i, label in enumerate(self.vocab.labels_)}
+
+    def mix_targets(self, y: tuple[Tensor, ...], perm: Tensor, lam: Tensor) -> tuple[Tensor, ...]:
+        return tuple(_blend(t.float(), perm, lam) for t in y)
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.vocab.to_dict()
+
+    @classmethod
+    def from_dict(cls, d: Mapping[str, Any]) -> "MultiCategoryBlock":
+        return cls(d["labels"])
+
+
+class RegressionBlock(Block):
+    """Numbers, standardised inside; targets float32 [b, n]. Predictions and reported figures are in the items' units.
+
+    Args:
+        names: a name a number; one unnamed number without.
+    """
+
+    def __init__(self, names: Sequence[str] = ("",)) -> None:
+        self.names = tuple(names)
+        self.scaler = Standardize()
+
+    @property
+    def n_out(self) -> int:  # type: ignore[override]
+        return len(self.names)
+
+    def fit(self, items: Sequence[Any]) -> Self:
+        self.scaler.fit(np.asarray(items, np.float64).reshape(len(items), -1))
+        return self
+
+    def encode(self, item: Any) -> Tensor:
+        return torch.as_tensor(self.scaler.encode(np.reshape(item, -1)), dtype=torch.float32)
+
+    def decode(self, value: Any) -> Any:
+        numbers = self.scaler.decode(value)
+        return float(numbers[0]) if self.n_out == 1 else numbers.tolist()
+
+    def default_loss(self) -> Loss:
+        return MeanSquaredError()
+
+    def units(self, values: Tensor) -> Tensor:
+        values = values.float()
+        return values * values.new_tensor(self.scaler.std_) + values.new_tensor(self.scaler.mean_)
+
+    def predictions(self, pred: Tensor) -> dict[str, Any]:
+        numbers = self.scaler.decode(pred.float().numpy())
+        if self.n_out == 1:
+            return {"prediction": numbers[:, 0]}
+        return {f"prediction_{name}": numbers[:, i] for i, name in enumerate(self.names)}
+
+    def mix_targets(self, y: tuple[Tensor, ...], perm: Tensor, lam: Tensor) -> tuple[Tensor, ...]:
+        return tuple(_blend(t, perm, lam) for t in y)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"names": list(self.names), **self.scaler.to_dict()}
+
+    @classmethod
+    def from_dict(cls, d: Mapping[str, Any]) -> "RegressionBlock":
+        made = cls(d["names"])
+        made.scaler = Standardize.from_dict({"mean": d["mean"], "std": d["std"]})
+        return made
+
+
+def _first(item: Any) -> Any:
+    return item[0]
+
+
+def _second(item: Any) -> Any:
+    return item[1]
+
+
+class EncodedItems:
+    """Items as a torch Dataset of (x, y), encoded when asked for. Augmented in training only (DA11)."""
+
+    def __init__(self, block: "DataBlock", items: Sequence[Any], augment: bool) -> None:
+        self.block, self.items, self.augment = block, items, augment
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        block, item = self.block, self.items[index]
+        x = block.get_x(item)
+        if self.augment and block.item_aug is not None:
+            x = block.item_aug(x)
+        return block.x_block.encode(x), block.y_block.encode(block.get_y(item))
+
+    def without_augmentation(self) -> "EncodedItems":
+        return EncodedItems(self.block, self.items, augment=False)
+
+    def collate(self, samples: Sequence[tuple[Any, Any]]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        return self.block.x_block.collate([x for x, _ in samples]), self.block.y_block.collate([y for _, y in samples])
+
+
+class DataBlock:
+    """How a source becomes batches.
+
+    Args:
+        blocks: the input's block and the target's.
+        get_items: from the source to a sequence of items; by default the source is one.
+        splitter: from the items to a Split; 20% at random validate by default.
+        get_x: from an item to its input; by default item[0].
+        get_y: from an item to its target; by default item[1].
+        item_aug: changes an input, in training only, before it is encoded.
+        batch_aug: batch transforms, run on the device; see loaders.BatchTransform.
+    """
+
+    def __init__(
+        self,
+        blocks: tuple[Block, Block],
+        get_items: Callable[[Any], Sequence[Any]] | None = None,
+        splitter: Callable[[Sequence[Any]], Split] | None = None,
+        get_x: Callable[[Any], Any] = _first,
+        get_y: Callable[[Any], Any] = _second,
+        item_aug: Callable[[Any], Any] | None = None,
+        batch_aug: Sequence[BatchTransform] = (),
+    ) -> None:
+        self.x_block, self.y_block = blocks
+        self.get_items, self.splitter, self.get_x, self.get_y = get_items, splitter, get_x, get_y
+        self.item_aug, self.batch_aug = item_aug, tuple(batch_aug)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Workers need neither the source nor the splitter; leaving them out lets both be lambdas.
+        return self.__dict__ | {"get_items": None, "splitter": None, "batch_aug": ()}
+
+    def _split(self, source: Any) -> tuple[Sequence[Any], Split]:
+        items = self.get_items(source) if self.get_items else source
+        if not len(items):
+            raise DataError("the source has no items; check the path or the function get_items.")
+        split = (self.splitter or (lambda items: random_split(len(items))))(items)
+        if not len(split.train):
+            raise DataError(f"the splitter left none of {len(items)} items for training.")
+        return items, split
+
+    def dataloaders(self, source: Any, bs: int = 64, n_workers: int = 0) -> DataLoaders:
+        """Splits the source, fits the blocks on its training items, and gives loaders for each part."""
+        items, split = self._split(source)
+        train, valid, test = ([items[int(i)] for i in part] for part in split)
+        self.x_block.fit([self.get_x(item) for item in train])
+        self.y_block.fit([self.get_y(item) for item in train])
+
+        def loader(part: list[Any], training: bool) -> ItemLoader | None:
+            data = EncodedItems(self, part, augment=training)
+            return ItemLoader(data, bs, shuffle=training, n_workers=n_workers, collate=data.collate) if part else None
+
+        loaders = DataLoaders(
+            loader(train, True), loader(valid, False), loader(test, False), blocks=(self.x_block, self.y_block)
+        )
+        loaders.batch_tfms = self.batch_aug
+        loaders.encoder = lambda new, bs: ItemLoader(
+            _InputItems(self, new), bs, shuffle=False, n_workers=n_workers, collate=_InputItems(self, new).collate
+        )
+        return loaders
+
+    def summary(self, source: Any, bs: int = 4) -> None:
+        """Prints what one sample and one batch are at every stage (DA02)."""
+        items, split = self._split(source)
+        print(
+            f"items       {len(items)}: {len(split.train)} training, {len(split.valid)} validation, {len(split.test)} test"
+        )
+        item = items[int(split.train[0])]
+        x, y = self.get_x(item), self.get_y(item)
+        print(f"one item    {_brief(item)}\nget_x       {_brief(x)}\nget_y       {_brief(y)}")
+        loaders = self.dataloaders(source, bs)
+        if self.item_aug is not None:
+            x = self.item_aug(x)
+            print(f"item_aug    {_brief(x)}")
+        for name, block, value in (("x", self.x_block, x), ("y", self.y_block, y)):
+            for processor in block.processors:
+                value = processor.encode(value)
+                print(f"{name}: {type(processor).__name__:<12}{_brief(value)}")
+            if not block.processors:
+                value = block.encode(value)
+            print(f"{name}: encoded   {_brief(value)}\n{name}: shown     {block.show(value)}")
+        assert loaders.train is not None
+        batch = next(iter(loaders.train.batches()))
+        for name, tensors in (("batch.x", batch.x), ("batch.y", batch.y)):
+            for tensor in tensors:
+                print(f"{name:<12}{_brief(tensor)}")
+        for transform in self.batch_aug:
+            batch = transform(batch, None)
+            print(f"batch_aug   {transform!r}: {[_brief(t) for t in batch.x]}")
+
+
+class _InputItems:
+    """New items without targets: get_x is given each item as it is, as in training."""
+
+    def __init__(self, block: DataBlock, items: Sequence[Any]) -> None:
+        self.block, self.items = block, items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.block.x_block.encode(self.block.get_x(self.items[index]))
+
+    def collate(self, samples: Sequence[Any]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        return self.block.x_block.collate(samples), ()
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, Tensor | np.ndarray):
+        return f"{type(value).__name__} {list(value.shape)} {value.dtype}"
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) < 90 else text[:87] + '...'}"

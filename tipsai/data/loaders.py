@@ -1,0 +1,421 @@
+"""Loaders: a split's batches from any position, as a function of (seed, epoch, position) alone."""
+
+import os
+import random
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tipsai.core import rng
+from tipsai.core.errors import DataError, SettingError
+from tipsai.core.state import Batch
+
+if TYPE_CHECKING:
+    from tipsai.data.block import Block
+
+
+class Draw(NamedTuple):
+    """What the randomness of one training batch is a function of."""
+
+    seed: int
+    epoch: int
+    position: int
+
+    def generator(self, purpose: str, device: str | torch.device = "cpu") -> torch.Generator:
+        return rng.generator(self.seed, purpose, self.epoch, self.position, device=device)
+
+
+class BatchTransform(Protocol):
+    """Changes a batch on the device. `draw` is None in evaluation, where nothing may be random."""
+
+    def __call__(self, batch: Batch, draw: Draw | None) -> Batch: ...
+
+
+class Rows(Protocol):
+    """A split that lies in memory: any rows of it as a batch, without a loop over items."""
+
+    def __len__(self) -> int: ...
+    def take(self, index: Tensor | slice) -> Batch: ...
+    def tensors(self) -> Sequence[Tensor]:
+        """All that is held, for fingerprints."""
+
+
+class Loader(Protocol):
+    """One split. `exact` says whether batches are a function of (seed, epoch, position) alone."""
+
+    exact: bool
+    n_items: int
+    bs: int
+
+    def __len__(self) -> int: ...
+    def batches(self, *, seed: int = 0, epoch: int = 0, start: int = 0) -> Iterator[Batch]: ...
+    def sample(self, n: int, seed: int) -> Iterator[Batch]:
+        """At most n items, drawn once and for all, without augmentation."""
+
+
+def _n_batches(n_items: int, bs: int) -> int:
+    return -(-n_items // bs)
+
+
+def check_bs(bs: int) -> int:
+    """Raises SettingError unless bs is a whole number of at least 1."""
+    if isinstance(bs, bool) or not isinstance(bs, int | np.integer) or bs < 1:
+        raise SettingError(f"bs is {bs!r}; expected a whole number of rows, at least 1.")
+    return int(bs)
+
+
+class TensorRows:
+    """Rows of tensors that share their first dimension."""
+
+    def __init__(self, x: tuple[Tensor, ...], y: tuple[Tensor, ...] = ()) -> None:
+        lengths = {len(t) for t in (*x, *y)}
+        if len(lengths) != 1:
+            raise DataError(f"x and y have {sorted(lengths)} rows; expected the same number in each.")
+        self.x, self.y = x, y
+
+    def __len__(self) -> int:
+        return len(self.x[0])
+
+    def tensors(self) -> Sequence[Tensor]:
+        return (*self.x, *self.y)
+
+    def take(self, index: Tensor | slice) -> Batch:
+        if isinstance(index, slice):
+            return Batch(tuple(t[index] for t in self.x), tuple(t[index] for t in self.y))
+        return Batch(tuple(t.index_select(0, index) for t in self.x), tuple(t.index_select(0, index) for t in self.y))
+
+
+class RowLoader:
+    """Batches sliced from rows in memory; shuffled between epochs if asked (DA09).
+
+    The last batch may be smaller. In training, one that would hold a single row is left out, since batch norm cannot
+    take it.
+    """
+
+    exact = True
+
+    def __init__(self, rows: Rows, bs: int, shuffle: bool = False) -> None:
+        self.rows, self.bs, self.shuffle = rows, check_bs(bs), shuffle
+        self.n_items = len(rows)
+
+    def __len__(self) -> int:
+        n = _n_batches(self.n_items, self.bs)
+        return n - 1 if self.shuffle and n > 1 and self.bs > 1 and self.n_items % self.bs == 1 else n
+
+    def batches(self, *, seed: int = 0, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
+        order = rng.order(self.n_items, seed, epoch) if self.shuffle else None
+        for i in range(start * self.bs, len(self) * self.bs, self.bs):
+            yield self.rows.take(slice(i, i + self.bs) if order is None else order[i : i + self.bs])
+
+    def sample(self, n: int, seed: int) -> Iterator[Batch]:
+        index = rng.order(self.n_items, seed, -1)[:n]
+        for i in range(0, len(index), max(self.bs, EVAL_ROWS)):
+            yield self.rows.take(index[i : i + max(self.bs, EVAL_ROWS)])
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.batches()
+
+
+def to_batch(sample: Any) -> Batch:
+    """(x, y) as a loader gives them, each a tensor or a tuple of tensors, as a Batch.
+
+    Raises:
+        DataError: they are something else.
+    """
+    if isinstance(sample, Batch):
+        return sample
+    if not isinstance(sample, tuple | list) or len(sample) != 2:
+        found = f"{len(sample)} fields" if isinstance(sample, tuple | list) else type(sample).__name__
+        raise DataError(
+            f"the loader gave {found}; expected (x, y), each a tensor or a tuple of tensors. Map its samples to that form."
+        )
+    x, y = (tuple(part) if isinstance(part, tuple | list) else (part,) for part in sample)
+    for part in (*x, *y):
+        if not isinstance(part, Tensor):
+            raise DataError(
+                f"the loader gave a {type(part).__name__} among (x, y); expected tensors. Convert it in the dataset or its collate_fn."
+            )
+    return Batch(x, y)
+
+
+class _Seeded:
+    """A dataset asked by (index, seed): each item's randomness is seeded by its epoch and position, in any worker."""
+
+    def __init__(self, dataset: Any, in_worker: bool) -> None:
+        self.dataset, self.in_worker = dataset, in_worker
+
+    def __getitem__(self, key: tuple[int, int | None]) -> Any:
+        index, seed = key
+        if seed is None:
+            return self.dataset[index]
+        if self.in_worker:
+            rng.seed_everything(seed)
+            return self.dataset[index]
+        python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
+        try:
+            random.seed(seed)
+            np.random.seed(seed % 2**32)
+            torch.default_generator.manual_seed(seed)
+            return self.dataset[index]
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
+            torch.set_rng_state(cpu)
+
+
+class ItemLoader:
+    """Batches of a map-style torch Dataset, decoded by workers.
+
+    Args:
+        dataset: has __len__ and __getitem__.
+        bs: items a batch.
+        shuffle: a new order each epoch, and randomness in the items seeded by position.
+        n_workers: processes; 0 decodes in this one. See default_workers.
+        collate: from a list of samples to (x, y); torch's default without.
+    """
+
+    exact = True
+
+    def __init__(
+        self,
+        dataset: Any,
+        bs: int,
+        shuffle: bool = False,
+        n_workers: int = 0,
+        collate: Callable[[Any], Any] | None = None,
+    ) -> None:
+        if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
+            raise DataError(
+                f"{type(dataset).__name__} has no length or no items by number; give from_loaders a torch DataLoader of it."
+            )
+        self.dataset, self.bs, self.shuffle, self.n_workers, self.collate = (
+            dataset,
+            check_bs(bs),
+            shuffle,
+            n_workers,
+            collate,
+        )
+        self.n_items = len(dataset)
+
+    def __len__(self) -> int:
+        n = _n_batches(self.n_items, self.bs)
+        return n - 1 if self.shuffle and n > 1 and self.bs > 1 and self.n_items % self.bs == 1 else n
+
+    def batches(self, *, seed: int = 0, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
+        order = (rng.order(self.n_items, seed, epoch) if self.shuffle else torch.arange(self.n_items)).tolist()
+        keys = [(i, rng.derive(seed, "item", epoch, at) if self.shuffle else None) for at, i in enumerate(order)]
+        chosen = [keys[i : i + self.bs] for i in range(start * self.bs, len(self) * self.bs, self.bs)]
+        loader: Any = torch.utils.data.DataLoader(
+            _Seeded(self.dataset, in_worker=self.n_workers > 0),  # type: ignore[arg-type]
+            batch_sampler=chosen,
+            num_workers=self.n_workers,
+            collate_fn=self.collate,
+            pin_memory=torch.cuda.is_available(),
+            generator=rng.generator(seed, "workers", epoch),
+        )
+        for sample in loader:
+            yield to_batch(sample)
+
+    def sample(self, n: int, seed: int) -> Iterator[Batch]:
+        plain = self.dataset.without_augmentation() if hasattr(self.dataset, "without_augmentation") else self.dataset
+        index = rng.order(self.n_items, seed, -1)[:n].tolist()
+        chosen: Any = torch.utils.data.Subset(plain, index)
+        return ItemLoader(chosen, self.bs, n_workers=self.n_workers, collate=self.collate).batches()
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.batches()
+
+
+class ForeignLoader:
+    """Any iterable of batches, such as a torch DataLoader, as it is. Resume has to read what it skips, and is not exact."""
+
+    exact = False
+
+    def __init__(self, loader: Any) -> None:
+        try:
+            self.n = len(loader)
+        except TypeError:
+            raise DataError(
+                "the loader has no length, so no schedule can be made; give its dataset a __len__, or wrap it."
+            ) from None
+        if not self.n:
+            raise DataError("the loader has no batches.")
+        self.loader = loader
+        self.bs = getattr(loader, "batch_size", None) or 1
+        dataset = getattr(loader, "dataset", None)
+        self.n_items = len(dataset) if dataset is not None and hasattr(dataset, "__len__") else self.n * self.bs
+
+    def __len__(self) -> int:
+        return self.n
+
+    def batches(self, *, seed: int = 0, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
+        if start:
+            warnings.warn(
+                "this loader cannot start in the middle: its first batches are read and thrown away, and its order is its own.",
+                stacklevel=2,
+            )
+        for i, sample in enumerate(self.loader):
+            if i >= start:
+                yield to_batch(sample)
+
+    def sample(self, n: int, seed: int) -> Iterator[Batch]:
+        for batch in self.batches():
+            if n <= 0:
+                return
+            n -= batch.n_rows
+            yield batch
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.batches()
+
+
+def default_workers() -> int:
+    """Worker processes for decoding: the processors this process may use, less one for the training itself, at most 8 (DA16)."""
+    n = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(0, min(8, n - 1)) if n > 2 else n - 1
+
+
+class Feed:
+    """A split as the loop takes it: on the device, one batch ahead, batch transforms done."""
+
+    def __init__(
+        self, loader: Loader, device: torch.device, tfms: Sequence[BatchTransform] = (), training: bool = False
+    ) -> None:
+        self.loader, self.device, self.tfms, self.training = loader, device, tuple(tfms), training
+        self.exact = loader.exact
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def batches(self, *, seed: int = 0, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
+        source = self.loader.batches(seed=seed, epoch=epoch, start=start)
+        if self.device.type == "cpu" and not self.tfms:
+            return source
+        return self._moved(source, seed, epoch, start)
+
+    def _moved(self, source: Iterator[Batch], seed: int, epoch: int, start: int) -> Iterator[Batch]:
+        ahead: Batch | None = None
+        position = start
+        for batch in source:
+            moving = batch.to(self.device)  # from pinned memory this returns at once, and the copy overlaps the step
+            if ahead is not None:
+                yield self._transformed(ahead, seed, epoch, position)
+                position += 1
+            ahead = moving
+        if ahead is not None:
+            yield self._transformed(ahead, seed, epoch, position)
+
+    def _transformed(self, batch: Batch, seed: int, epoch: int, position: int) -> Batch:
+        draw = Draw(seed, epoch, position) if self.training else None
+        for transform in self.tfms:
+            batch = transform(batch, draw)
+        return batch
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.batches()
+
+
+class DataLoaders:
+    """The loaders of training, validation and test, with the blocks that say what their fields mean.
+
+    The test part is opened by Learner.test alone (DA14).
+    """
+
+    def __init__(
+        self,
+        train: Loader | None,
+        valid: Loader | None = None,
+        test: Loader | None = None,
+        *,
+        blocks: tuple["Block", "Block"] | None = None,
+    ) -> None:
+        self.train, self.valid, self.test, self.blocks = train, valid, test, blocks
+        self.batch_tfms: tuple[BatchTransform, ...] = ()
+        self.base_bs: int | None = None  # the batch size that a modality's default rate was chosen for
+        self.n_epochs: int | None = None  # epochs that a modality finds fitting for this much data
+        self.encoder: Callable[[Any, int], Loader] | None = None
+
+    @classmethod
+    def from_tensors(cls, train: Any, valid: Any = None, test: Any = None, *, bs: int = 64) -> "DataLoaders":
+        """From tensors (or arrays) in memory; each split is (x, y), x and y a tensor or a tuple of them.
+
+        Raises:
+            DataError: their lengths differ, or a split is empty.
+        """
+        for name, part in (("train", train), ("valid", valid), ("test", test)):
+            if part is not None and (not isinstance(part, tuple | list) or len(part) != 2):
+                raise DataError(f"{name} is a {type(part).__name__}; expected a pair (x, y) of tensors.")
+
+        def loader(part: Any, training: bool) -> RowLoader | None:
+            if part is None:
+                return None
+            x, y = (
+                tuple(torch.as_tensor(t) for t in (side if isinstance(side, tuple | list) else (side,)))
+                for side in part
+            )
+            rows = TensorRows(x, y)
+            if not len(rows):
+                raise DataError("a split has no rows.")
+            return RowLoader(rows, bs if training else max(check_bs(bs), EVAL_ROWS), shuffle=training)
+
+        made = cls(loader(train, True), loader(valid, False), loader(test, False))
+        made.encoder = lambda items, bs: RowLoader(
+            TensorRows(tuple(torch.as_tensor(t) for t in (items if isinstance(items, tuple | list) else (items,)))), bs
+        )
+        return made
+
+    @classmethod
+    def from_datasets(
+        cls, train: Any, valid: Any = None, test: Any = None, *, bs: int = 64, n_workers: int = 0, collate: Any = None
+    ) -> "DataLoaders":
+        """From torch Datasets of (x, y). Resume is exact: order and item randomness depend on seed, epoch and position."""
+        parts = [
+            None if data is None else ItemLoader(data, bs, shuffle=i == 0, n_workers=n_workers, collate=collate)
+            for i, data in enumerate((train, valid, test))
+        ]
+        return cls(*parts)
+
+    @classmethod
+    def from_loaders(cls, train: Any, valid: Any = None, test: Any = None) -> "DataLoaders":
+        """From torch DataLoaders, or anything with a length that gives batches (x, y). Resume is not exact."""
+        return cls(*(None if loader is None else ForeignLoader(loader) for loader in (train, valid, test)))
+
+    def test_dl(self, items: Any, bs: int | None = None) -> Loader:
+        """A loader of new items without targets, through the same processing as training.
+
+        Raises:
+            SettingError: these loaders cannot encode items.
+        """
+        if self.encoder is None:
+            raise SettingError(
+                "these loaders were made from datasets or loaders, so new items cannot be encoded; pass a loader to get_preds."
+            )
+        return self.encoder(items, bs or max(EVAL_ROWS, self.bs))
+
+    @property
+    def bs(self) -> int:
+        return self.train.bs if self.train is not None else 64
+
+    def one_batch(self) -> Batch:
+        """The first training batch, before batch transforms."""
+        if self.train is None:
+            raise SettingError("there is no training data here; load_learner(path, dls=...) attaches some.")
+        return next(iter(self.train.batches()))
+
+    def present(self, items: Any, columns: dict[str, Any]) -> Any:
+        """Predictions as a person wants them; a table's come as a DataFrame."""
+        return columns
+
+    def feed(self, split: str, device: torch.device) -> Feed:
+        """One of "train" and "valid" (or, for Learner.test, "test") on a device."""
+        loader: Loader | None = getattr(self, split)
+        if loader is None:
+            raise SettingError(f"there is no {split} data; give some when the DataLoaders are made.")
+        return Feed(loader, device, self.batch_tfms, training=split == "train")
+
+
+EVAL_ROWS = 1024  # rows of an evaluation batch sliced from memory: no gradients are kept, and small batches waste time

@@ -1,0 +1,1 @@
+"""Tools that plan runs, or train several models."""

@@ -1,0 +1,58 @@
+"""How many steps fit into a time: measured on a copy, before training starts."""
+
+import copy
+import itertools
+import time
+
+from tipsai import optim
+from tipsai.core import rng
+from tipsai.core.callback import bind
+from tipsai.core.errors import require_positive
+from tipsai.core.state import TrainState
+from tipsai.core.step import Step
+from tipsai.learner import Learner
+
+WARMUP_STEPS = 10  # not timed: the first steps allocate memory and choose kernels
+
+
+def epochs_within(learn: Learner, minutes: float) -> float:
+    """The number of epochs, a fraction included, that training can take in so many minutes.
+
+    Ten steps warm up, then steps are timed for at most 3% of the budget (between half a second and ten), and one
+    validation. The model, its optimizer and the generators are left as they were.
+
+    Args:
+        learn: ready to fit.
+        minutes: of wall time, this measurement and validations included.
+    """
+    require_positive("minutes", minutes)
+    began = time.perf_counter()
+    seconds = minutes * 60
+    source = learn.dls.feed("train", learn.device)
+    model = copy.deepcopy(learn.model)
+    groups = optim.layer_groups(model, learn.splitter)
+    opt = optim.build(learn.opt_spec, model, groups, [1e-6] * len(groups), learn.wd)
+    st = TrainState(model, opt, learn.loss_fn, learn.device, learn.seed, 1, 1, 1)
+    step, events = Step(learn.precision, learn.compute_loss, learn.output), bind(())
+    measuring = min(10.0, max(0.5, 0.03 * seconds))
+    times: list[float] = []
+    with rng.preserved():
+        model.train()
+        batches = itertools.chain.from_iterable(
+            source.batches(seed=learn.seed, epoch=epoch) for epoch in itertools.count()
+        )
+        for i, batch in enumerate(batches):
+            start = time.perf_counter()
+            step(st, (batch,), events)
+            float(st.pending_losses[-1])  # waits for the device, so that the whole step is timed
+            if i >= WARMUP_STEPS:
+                times.append(time.perf_counter() - start)
+            if sum(times) > measuring:
+                break
+        start = time.perf_counter()
+        if learn.dls.valid is not None:
+            learn.validate()
+        validation = time.perf_counter() - start
+    per_epoch = sorted(times)[len(times) // 2] * 1.05 * len(source) + validation  # a margin for what is not a step
+    left = max(seconds - (time.perf_counter() - began), 0.0)
+    return max(left / per_epoch, 1 / len(source))

@@ -1,0 +1,586 @@
+"""The Learner: a model, its data and everything between them. A facade; what it does is done on the floors below."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+import torch
+from torch import Tensor, nn
+
+from tipsai import artifact, losses, metrics, optim, plot, schedule
+from tipsai.callbacks import EMA, Checkpointer, KeepBest, Progress, Recorder, Scheduler
+from tipsai.core import loop, rng
+from tipsai.core.callback import Callback, bind
+from tipsai.core.errors import NonFiniteLossError, SettingError, require_positive
+from tipsai.core.evaluate import Evaluator, predictions
+from tipsai.core.interrupt import INTERRUPTED, stops_on_interrupt
+from tipsai.core.state import Batch, ComputeLoss, Row, TrainState
+from tipsai.core.step import Step, resolve_precision
+from tipsai.data.loaders import DataLoaders, Loader
+from tipsai.lr_find import Suggestion, search
+from tipsai.settings import Settings
+from tipsai.summary import Summary, summarize
+
+log = logging.getLogger("tipsai")
+TRAIN_SAMPLE = 10_000  # training rows on which train_loss is measured
+
+
+class FitOptions(TypedDict, total=False):
+    """What every fit takes.
+
+    callbacks: more callbacks, for this fit only.
+    accumulate: micro-batches an optimizer step; exactly as if they were one batch.
+    clip: the largest global norm of the gradients; None for no clipping.
+    final: the weights that a normal end leaves: "last", "best" (by `monitor`) or "ema".
+    monitor: the validation figure by which the best is chosen.
+    checkpoint: a file that is kept up to date, from which the run can go on.
+    checkpoint_seconds: the least time between checkpoints within an epoch.
+    resume: go on from the checkpoint, if there is one.
+    reset_opt: start with a fresh optimizer.
+    progress: show progress on standard error.
+    """
+
+    callbacks: Sequence[Callback]
+    accumulate: int
+    clip: float | None
+    final: str
+    monitor: str
+    checkpoint: str | Path | None
+    checkpoint_seconds: float
+    resume: bool
+    reset_opt: bool
+    progress: bool
+
+
+def pick_device(device: str | torch.device | None) -> torch.device:
+    """The device asked for, or the best there is: CUDA, then Apple's, then the CPU.
+
+    Raises:
+        SettingError: the device is unknown, or not on this machine.
+    """
+    if device is None or device == "auto":
+        mps = torch.backends.mps.is_available()
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
+    try:
+        found = torch.device(device)
+        torch.empty(1, device=found)
+    except (RuntimeError, AssertionError) as error:
+        raise SettingError(
+            f"device {str(device)!r} is not on this machine ({str(error).splitlines()[0]}). Use 'auto' or 'cpu'."
+        ) from error
+    return found
+
+
+class Learner:
+    """Trains a model on data.
+
+    Args:
+        dls: the data.
+        model: a module, called as model(*batch.x). learn.model is this very module.
+        loss_fn: a Loss, one of torch's, or a function of (pred, *targets) that averages over the batch; chosen from the
+            targets by default.
+        opt: "adamw", "adam", "sgd", or a function of parameter groups that returns a torch optimizer.
+        lr: the peak rate, or a sequence with one for each layer group; None: the optimizer's base times a factor for
+            the model's size (TR01).
+        wd: weight decay; biases, norms and embeddings are spared.
+        metrics: names, torchmetrics objects, or functions of the whole split's (predictions, targets).
+        callbacks: for every fit.
+        checks: further checks for the doctor.
+        splitter: from the model to its layer groups, input first.
+        compute_loss: from (model, batch) to the loss, as a mean or as (sum, weight); in place of loss_fn.
+        output: from what the model returns to what the loss takes.
+        device: "cpu", "cuda", ...; the best there is by default.
+        precision: "auto", "fp32", "bf16" or "fp16".
+        seed: fixes all randomness; None draws one and records it.
+
+    Attributes:
+        history: the figures of each epoch so far.
+        recorder: the objective and gradient norms step by step.
+        settings: what is in force and why; explain() prints it.
+    """
+
+    def __init__(
+        self,
+        dls: DataLoaders,
+        model: nn.Module,
+        *,
+        loss_fn: Any = None,
+        opt: optim.OptSpec = "adamw",
+        lr: float | Sequence[float] | None = None,
+        wd: float = 0.01,
+        metrics: Iterable[Any] | str = (),
+        callbacks: Sequence[Callback] = (),
+        checks: Sequence[Any] = (),
+        splitter: optim.Splitter | None = None,
+        compute_loss: ComputeLoss | None = None,
+        output: Callable[[Any], Any] | None = None,
+        device: str | torch.device | None = None,
+        precision: str = "auto",
+        seed: int | None = None,
+    ) -> None:
+        if not isinstance(dls, DataLoaders):
+            raise SettingError(
+                f"dls is a {type(dls).__name__}; expected DataLoaders, for instance DataLoaders.from_tensors((x, y), (x_valid, y_valid))."
+            )
+        if not isinstance(model, nn.Module):
+            raise SettingError(f"model is {model!r}; expected an instance of torch.nn.Module.")
+        if compute_loss is not None and loss_fn is not None:
+            raise SettingError(
+                "both loss_fn and compute_loss are given, and loss_fn would be ignored; give one of them."
+            )
+        self.device = pick_device(device)
+        self.dls, self.model = dls, model.to(self.device)
+        self.seed = rng.draw_seed() if seed is None else seed
+        self.precision = resolve_precision(precision, self.device)
+        self.opt_spec, self.wd, self.splitter = opt, wd, splitter
+        self.compute_loss, self.output = compute_loss, output
+        self.loss_fn = losses.as_loss(loss_fn) if loss_fn is not None else self._default_loss()
+        self.metrics = _metrics(metrics, self.device)
+        self.callbacks, self.checks = list(callbacks), list(checks)
+        bind(self.callbacks)  # a misspelt event is an error now, not after an hour of preparation
+        self.layer_groups = optim.layer_groups(model, splitter)
+        self.opt: torch.optim.Optimizer | None = None
+        self.recorder = Recorder()
+        self.history: list[Row] = []
+        self.n_fits = self.n_steps = 0
+        self.train_seconds = 0.0
+        self.stop_reason = ""
+        self.test_looks: dict[str, int] = {}
+        self.builder: artifact.Builder | None = None
+        self.settings = Settings()
+        self.lr = self._default_lr() if lr is None else lr
+        optim.rates(self.lr, len(self.layer_groups))
+        self._note_settings(lr, loss_fn, precision, seed)
+
+    # --- training -----------------------------------------------------------------------------------------------
+
+    def fit(
+        self, n_epochs: float | None = None, lr: float | Sequence[float] | None = None, **options: Unpack[FitOptions]
+    ) -> None:
+        """Trains at a constant rate. See FitOptions for the other arguments."""
+        self._fit(n_epochs, schedule.flat(), lr, **options)
+
+    def fit_one_cycle(
+        self,
+        n_epochs: float | None = None,
+        lr: float | Sequence[float] | None = None,
+        *,
+        pct_start: float = 0.25,
+        div: float = 25.0,
+        div_final: float = 1e5,
+        moms: tuple[float, float, float] | None = (0.95, 0.85, 0.95),
+        **options: Unpack[FitOptions],
+    ) -> None:
+        """Trains with the 1cycle policy (TR07): the rate up to its peak and down again, momentum the other way round.
+
+        Args:
+            n_epochs: passes over the training data; a fraction ends within a pass. None: by the size of the data, where
+                a modality has a rule for it (tables do).
+            lr: the peak rate; a sequence gives one for each layer group.
+            pct_start: the share of the steps in which the rate rises.
+            div: peak over first rate.
+            div_final: peak over last rate.
+            moms: momentum (β1 for Adam) at the start, the peak and the end; None leaves it alone.
+            **options: see FitOptions.
+
+        Raises:
+            SettingError: an argument is out of range.
+            NonFiniteLossError: the loss stopped being finite; the model is back at its last good weights.
+        """
+        self._fit(n_epochs, schedule.one_cycle(pct_start, div, div_final, moms), lr, **options)
+
+    def fit_flat_cos(
+        self,
+        n_epochs: float | None = None,
+        lr: float | Sequence[float] | None = None,
+        *,
+        pct_start: float = 0.75,
+        div_final: float = 1e5,
+        **options: Unpack[FitOptions],
+    ) -> None:
+        """Trains at a constant rate for pct_start of the steps, then lets it fall by cosine."""
+        self._fit(n_epochs, schedule.flat_cos(pct_start, div_final), lr, **options)
+
+    def fit_schedule(
+        self,
+        n_epochs: float,
+        plan: schedule.Schedule,
+        lr: float | Sequence[float] | None = None,
+        **options: Unpack[FitOptions],
+    ) -> None:
+        """Trains with any schedule of tipsai.schedule."""
+        self._fit(n_epochs, plan, lr, **options)
+
+    def fine_tune(
+        self,
+        n_epochs: float,
+        lr: float | None = None,
+        *,
+        freeze_epochs: float = 1,
+        lr_mult: float = 100.0,
+        **options: Unpack[FitOptions],
+    ) -> None:
+        """Trains the last layer group alone, then all of them, earlier ones at lower rates (AR03).
+
+        Args:
+            n_epochs: epochs with everything trained.
+            lr: the peak rate of the first phase; the second peaks at half of it.
+            freeze_epochs: epochs of the first phase.
+            lr_mult: last group's rate over the first's, in the second phase; those between are spaced evenly by ratio.
+            **options: see FitOptions.
+
+        Source: Howard and Ruder 1801.06146; the two phases and their figures are fast.ai's.
+        """
+        peak = max(optim.rates(self.lr if lr is None else lr, len(self.layer_groups)))
+        n = len(self.layer_groups)
+        if n == 1:
+            raise SettingError(
+                "fine_tune needs layer groups, and the model has one. Give Learner(..., splitter=...), or use fit_one_cycle."
+            )
+        self.freeze()
+        self.fit_one_cycle(freeze_epochs, peak, pct_start=0.99, **options)
+        self.unfreeze()
+        if self.stop_reason != INTERRUPTED:
+            spread = [peak / 2 / lr_mult ** (1 - i / (n - 1)) for i in range(n)]
+            self.fit_one_cycle(n_epochs, spread, pct_start=0.3, div=5.0, **options)
+
+    def freeze_to(self, n: int) -> None:
+        """Freezes the first n layer groups and trains the others; a negative n counts from the end."""
+        n = n if n >= 0 else len(self.layer_groups) + n
+        for i, group in enumerate(self.layer_groups):
+            for p in group:
+                p.requires_grad_(i >= n)
+
+    def freeze(self) -> None:
+        """Trains the last layer group only."""
+        self.freeze_to(-1)
+
+    def unfreeze(self) -> None:
+        """Trains all layer groups."""
+        self.freeze_to(0)
+
+    def _fit(
+        self,
+        n_epochs: float | None,
+        plan: schedule.Schedule,
+        lr: float | Sequence[float] | None,
+        *,
+        callbacks: Sequence[Callback] = (),
+        accumulate: int = 1,
+        clip: float | None = 1.0,
+        final: str = "last",
+        monitor: str = "valid_loss",
+        checkpoint: str | Path | None = None,
+        checkpoint_seconds: float = 30.0,
+        resume: bool = False,
+        reset_opt: bool = False,
+        progress: bool = True,
+    ) -> None:
+        n_epochs = self.dls.n_epochs if n_epochs is None else n_epochs
+        if n_epochs is None:
+            raise SettingError(
+                "n_epochs is not given, and this kind of data has no rule for it; say how many passes to make."
+            )
+        require_positive("n_epochs", n_epochs)
+        require_positive("accumulate", accumulate)
+        if clip is not None:
+            require_positive("clip", clip)
+        if final not in ("last", "best", "ema"):
+            raise SettingError(f"final is {final!r}; expected 'last', 'best' or 'ema'.")
+        if resume and checkpoint is None:
+            raise SettingError("resume=True needs checkpoint=PATH, the file to go on from.")
+        peaks = optim.rates(self.lr if lr is None else lr, len(self.layer_groups))
+        source = self.dls.feed("train", self.device)
+        st = self._state(source, n_epochs, accumulate, clip, reset_opt, peaks)
+        own = [self.recorder, Scheduler(plan, peaks), *self.callbacks, *callbacks]
+        ema = next((cb for cb in own if isinstance(cb, EMA)), EMA() if final == "ema" else None)
+        best = next((cb for cb in own if isinstance(cb, KeepBest)), KeepBest(monitor) if final == "best" else None)
+        own += [cb for cb in (ema, best) if cb is not None and cb not in own]
+        saver = None
+        if checkpoint is not None:
+            saver = Checkpointer(
+                checkpoint, self._config(st, plan, peaks, accumulate), lambda: own, self.n_fits, checkpoint_seconds
+            )
+        everything = [*own, *([Progress()] if progress else []), *([saver] if saver else [])]
+        scaler = torch.amp.GradScaler(self.device.type) if self.precision == "fp16" else None
+        step = Step(self.precision, self.compute_loss, self.output, scaler)
+        events = bind(everything)
+        began = time.perf_counter()
+        with rng.preserved(), stops_on_interrupt(st):
+            rng.seed_everything(rng.derive(self.seed, "fit", self.n_fits))
+            if saver and resume and Path(checkpoint or "").exists():
+                n_fits, tree = saver.read()
+                if n_fits > self.n_fits:
+                    log.info("fit %d is complete in the checkpoint, which a later one wrote", self.n_fits + 1)
+                    self.n_fits += 1
+                    return
+                saver.restore(st, tree)
+                self.history = st.history
+            try:
+                loop.train(st, source, events, step, lambda: self._validate(ema), accumulate)
+            except NonFiniteLossError:
+                self.opt = None  # its averages hold what is not finite
+                raise
+            finally:
+                self.train_seconds += time.perf_counter() - began
+                self.n_steps += st.step
+                self.stop_reason = st.stop_reason
+        if st.stop_reason == INTERRUPTED:
+            log.warning("interrupted after step %d of %d; the model and its history are kept", st.step, st.n_steps)
+            return
+        if st.stop_reason:
+            log.info("stopped: %s", st.stop_reason)
+        self.n_fits += 1
+        if final == "ema" and ema is not None:
+            ema.exchange(self.model)
+        elif final == "best" and best is not None and best.weights is not None:
+            self.model.load_state_dict(best.weights)
+
+    def _state(
+        self, source: Any, n_epochs: float, accumulate: int, clip: float | None, reset_opt: bool, peaks: Sequence[float]
+    ) -> TrainState:
+        if self.opt is None or reset_opt:
+            self.opt = optim.build(self.opt_spec, self.model, self.layer_groups, peaks, self.wd)
+        steps_per_epoch = -(-len(source) // accumulate)
+        n_steps = max(1, round(n_epochs * steps_per_epoch))
+        return TrainState(
+            model=self.model,
+            opt=self.opt,
+            loss_fn=self.loss_fn,
+            device=self.device,
+            seed=self.seed,
+            n_epochs=-(-n_steps // steps_per_epoch),
+            n_steps=n_steps,
+            steps_per_epoch=steps_per_epoch,
+            clip=clip,
+            first_epoch=len(self.history),
+            history=self.history,
+        )
+
+    def _config(
+        self, st: TrainState, plan: schedule.Schedule, peaks: Sequence[float], accumulate: int
+    ) -> dict[str, Any]:
+        """What a run's numbers depend on, as plain data."""
+        shape = ", ".join(str(list(p.shape)) for p in self.model.parameters())
+        return {
+            "n_steps": st.n_steps,
+            "steps_per_epoch": st.steps_per_epoch,
+            "n_items": self.dls.train.n_items if self.dls.train else 0,
+            "bs": self.dls.bs,
+            "opt": self.opt_spec if isinstance(self.opt_spec, str) else getattr(self.opt_spec, "__name__", "function"),
+            "lr": list(peaks),
+            "wd": self.wd,
+            "schedule": [plan.name, *(round(plan.lr(i / 8), 12) for i in range(9))],
+            "accumulate": accumulate,
+            "clip": st.clip,
+            "precision": self.precision,
+            "seed": self.seed,
+            "loss_fn": type(self.loss_fn).__name__,
+            "model": f"{type(self.model).__name__}: {shape}"
+            if len(shape) < 2000
+            else f"{type(self.model).__name__}: {optim.n_parameters(self.model)} parameters",
+            "trained": [all(p.requires_grad for p in g) for g in self.layer_groups],
+            "data": artifact.data_fingerprint(self.dls.train),
+        }
+
+    def lr_find(self, start: float = 1e-7, end: float = 10.0, n_steps: int = 100, accumulate: int = 1) -> Suggestion:
+        """Tries rates from low to high and suggests some; .plot() shows them. Leaves everything as it was (TR01).
+
+        See tipsai.lr_find.search for the arguments and the method.
+        """
+        source = self.dls.feed("train", self.device)
+        keep = self.opt
+        opt = (
+            keep
+            if keep is not None
+            else optim.build(
+                self.opt_spec, self.model, self.layer_groups, optim.rates(self.lr, len(self.layer_groups)), self.wd
+            )
+        )
+        st = TrainState(self.model, opt, self.loss_fn, self.device, self.seed, 1, n_steps, n_steps)
+        return search(st, source, Step(self.precision, self.compute_loss, self.output), start, end, n_steps, accumulate)
+
+    # --- evaluation and prediction ------------------------------------------------------------------------------
+
+    @property
+    def evaluator(self) -> Evaluator:
+        """How this learner judges a split: loss, metrics, the target's units, precision."""
+        units = self.dls.blocks[1].units if self.dls.blocks else None
+        return Evaluator(self.loss_fn, self.metrics, self.output, self.compute_loss, units, self.precision)
+
+    def _validate(self, ema: EMA | None = None) -> Row:
+        if self.dls.valid is None:
+            return {}
+        if ema is not None:
+            with ema.applied(self.model):
+                return self.validate()
+        return self.validate()
+
+    def validate(self) -> Row:
+        """{"valid_loss": ..., "valid_<metric>": ...} over the validation split."""
+        row = self.evaluator(self.model, self.dls.feed("valid", self.device).batches(), self.device)
+        return {f"valid_{name}": value for name, value in row.items()}
+
+    def test(self) -> Row:
+        """{"test_loss": ..., "test_<metric>": ...}; each look at a test set is counted (DA14)."""
+        feed = self.dls.feed("test", self.device)
+        fingerprint = artifact.data_fingerprint(self.dls.test)
+        self.test_looks[fingerprint] = looks = self.test_looks.get(fingerprint, 0) + 1
+        if looks > 1:
+            log.warning(
+                "this is look %d at the same test data; choosing by it makes its figures too good (DA14)", looks
+            )
+        row = self.evaluator(self.model, feed.batches(), self.device)
+        return {f"test_{name}": value for name, value in row.items()}
+
+    def results(self) -> Row:
+        """The figures of the run so far: the keys of metrics.json, without the test's."""
+        found: Row = {}
+        if self.dls.train is not None:
+            sample = (batch.to(self.device) for batch in self.dls.train.sample(TRAIN_SAMPLE, self.seed))
+            found["train_loss"] = self.evaluator(self.model, sample, self.device)["loss"]
+        if self.history:
+            found["train_objective"] = self.history[-1]["train_objective"]
+        if self.dls.valid is not None:
+            found |= self.validate()
+        return found | {
+            "train_seconds": round(self.train_seconds, 3),
+            "n_parameters": optim.n_parameters(self.model),
+            "n_epochs": len(self.history),
+            "n_steps": self.n_steps,
+        }
+
+    def iter_preds(self, data: Loader | None = None) -> Iterator[tuple[Tensor, tuple[Tensor, ...]]]:
+        """(predictions, targets) a batch at a time, for what does not fit in memory; of the validation split by default."""
+        loader = self.dls.feed("valid", self.device).loader if data is None else data
+        tfms = self.dls.batch_tfms
+
+        def batches() -> Iterator[Batch]:
+            for batch in loader.batches():
+                batch = batch.to(self.device)
+                for transform in tfms:
+                    batch = transform(batch, None)
+                yield batch
+
+        return predictions(self.model, batches(), self.output)
+
+    def get_preds(self, data: Loader | None = None) -> tuple[Tensor, Tensor | None]:
+        """What the model returns for a loader (validation by default), and its targets.
+
+        Returns:
+            predictions [n, ...] on the CPU in fp32, before softmax or units; targets [n, ...], None where there are none.
+        """
+        preds: list[Tensor] = []
+        targets: list[Tensor] = []
+        for pred, y in self.iter_preds(data):
+            preds.append(pred)
+            targets.extend(y[:1])
+        return torch.cat(preds), torch.cat(targets) if targets else None
+
+    def predict(self, items: Any) -> Any:
+        """Predictions for new items, as a person reads them.
+
+        A table gives a DataFrame with the rows' index and the columns prediction and, for classes, p_<class>; raw
+        tensors give what the model returns.
+        """
+        pred, _ = self.get_preds(self.dls.test_dl(items))
+        if self.dls.blocks is None:
+            return pred
+        return self.dls.present(items, self.dls.blocks[1].predictions(pred))
+
+    # --- looking ------------------------------------------------------------------------------------------------
+
+    def explain(self) -> None:
+        """Prints every setting in force, whether it is the default, and where the default comes from."""
+        print(self.settings)
+
+    def summary(self) -> Summary:
+        """The model's layers, output shapes, parameters and memory, for one batch of this data."""
+        return summarize(self.model, self.dls.one_batch().to(self.device))
+
+    def plot_history(self) -> Any:
+        """The loss step by step and the figures epoch by epoch, as a matplotlib figure."""
+        return plot.history(self.recorder.losses, self.history)
+
+    # --- saving -------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Weights, optimizer state and history, for load() into a learner made alike."""
+        artifact.save(path, self.model, self.opt, self.history)
+
+    def load(self, path: str | Path) -> None:
+        """Takes over what save wrote."""
+        opt = self.opt or optim.build(
+            self.opt_spec, self.model, self.layer_groups, optim.rates(self.lr, len(self.layer_groups)), self.wd
+        )
+        self.opt, self.history = artifact.load(path, self.model, opt)
+
+    def export(self, path: str | Path) -> None:
+        """Everything that prediction needs, in one file; load_learner reads it.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        looks = {
+            "test_looks": self.test_looks,
+            "seed": self.seed,
+            "history": self.history,
+            "data": artifact.data_fingerprint(self.dls.train),
+        }
+        names = [name for name in self.metrics if name in metrics.METRICS]
+        artifact.export(path, self.model, self.builder, self.dls.blocks, looks | {"metrics": names})
+
+    # --- how it was put together --------------------------------------------------------------------------------
+
+    def _default_loss(self) -> Any:
+        if self.compute_loss is not None:
+            return losses.FunctionLoss(lambda *args: args[0])  # never called: compute_loss takes its place
+        if self.dls.blocks is not None:
+            return self.dls.blocks[1].default_loss()
+        return losses.default_loss(self.dls.one_batch().y[0])
+
+    def _default_lr(self) -> float:
+        recipe = optim.recipe(self.opt_spec)
+        n = optim.n_parameters(self.model)
+        if recipe is None:
+            made = optim.build(self.opt_spec, self.model, self.layer_groups, [1e-3] * len(self.layer_groups), self.wd)
+            base = float(made.defaults["lr"])
+            self.settings.note("lr (base)", base, base, "the optimizer's own default")
+            return base
+        factor = optim.size_factor(n)
+        self.settings.note("lr (base)", recipe.base_lr, recipe.base_lr, recipe.source)
+        self.settings.note("lr factor for size", factor, factor, f"TR01, {n:,} parameters")
+        base_bs = self.dls.base_bs
+        ratio = optim.scale_lr(1.0, self.dls.bs, base_bs, recipe.scale_rule) if base_bs else 1.0
+        if ratio != 1.0:
+            self.settings.note(
+                "lr factor for bs", ratio, 1.0, f"TR06, {recipe.scale_rule}: bs {self.dls.bs} against {base_bs}"
+            )
+        return recipe.base_lr * factor * ratio
+
+    def _note_settings(self, lr: Any, loss_fn: Any, precision: str, seed: int | None) -> None:
+        note = self.settings.note
+        default = "base times factors" if lr is not None else self.lr
+        note("lr", self.lr, default, "TR01; the peak of the schedule")
+        name = type(self.loss_fn).__name__
+        note("loss_fn", name, name if loss_fn is None else "from the targets", "chosen from the targets")
+        note("opt", self.opt_spec, "adamw", "TR11")
+        note("wd", self.wd, 0.01, "TR11; not on biases, norms, embeddings")
+        note("precision", self.precision, self.precision if precision == "auto" else "auto", "TR04")
+        note(
+            "schedule",
+            "fit_one_cycle: cosine, warm-up 25%, momentum 0.95-0.85-0.95",
+            "fit_one_cycle: cosine, warm-up 25%, momentum 0.95-0.85-0.95",
+            "TR07",
+        )
+        note("clip", 1.0, 1.0, "TR12; global norm")
+        note("bs", self.dls.bs, self.dls.base_bs or self.dls.bs, "TR06")
+        note("seed", self.seed, self.seed if seed is None else "drawn", "TR17")
+        note("device", str(self.device), str(pick_device(None)), "the best there is")
+
+
+def _metrics(given: Iterable[Any] | str, device: torch.device) -> dict[str, Any]:
+    named = metrics.as_metrics(given)
+    return {name: m.to(device) if hasattr(m, "to") else m for name, m in named.items()}

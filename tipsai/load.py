@@ -1,0 +1,78 @@
+"""Reading artifacts. The two tables are all that an artifact can name; nothing else is imported for it."""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from tipsai import artifact
+from tipsai.data.loaders import DataLoaders
+from tipsai.learner import Learner
+
+BUILDERS = {"tabular": "tipsai.tabular.models:TabularModel"}
+BLOCKS = {
+    "Block": "tipsai.data.block:Block",
+    "CategoryBlock": "tipsai.data.block:CategoryBlock",
+    "MultiCategoryBlock": "tipsai.data.block:MultiCategoryBlock",
+    "RegressionBlock": "tipsai.data.block:RegressionBlock",
+    "TableBlock": "tipsai.tabular.table:TableBlock",
+}
+# The loaders that encode new items, by the type of the input's block.
+LOADERS = {"TableBlock": "tipsai.tabular.data:TabularDataLoaders"}
+
+
+def _resolve(place: str) -> Any:
+    module, name = place.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _builder(name: str) -> Any:
+    return _resolve(BUILDERS[name]) if name in BUILDERS else None
+
+
+def _block(name: str) -> Any:
+    return _resolve(BLOCKS[name]).from_dict if name in BLOCKS else None
+
+
+def load_learner(
+    path: str | Path,
+    model: nn.Module | None = None,
+    dls: DataLoaders | None = None,
+    *,
+    device: str | torch.device | None = None,
+    **options: Any,
+) -> Learner:
+    """A Learner from an exported file, ready to predict.
+
+    Args:
+        path: what learn.export wrote.
+        model: an instance of a hand-made model; built-in ones are made from the file.
+        dls: data to validate on or to train further with; without, fit says what is missing.
+        device: where to put the model; the best there is by default.
+        **options: of Learner, for training further.
+
+    Raises:
+        ArtifactError: the file is damaged, of a newer format, or does not fit the model.
+    """
+    contents = artifact.read(path, _builder, _block, model)
+    if dls is None:
+        kind = type(contents.blocks[0]).__name__ if contents.blocks else ""
+        dls = (
+            _resolve(LOADERS[kind]).for_prediction(contents.blocks)
+            if kind in LOADERS
+            else DataLoaders(None, blocks=contents.blocks)
+        )
+    options.setdefault("metrics", contents.manifest.get("metrics", ()))
+    options.setdefault("seed", contents.manifest.get("seed"))
+    if dls.train is None and contents.blocks is None and not {"loss_fn", "compute_loss"} & options.keys():
+        options["loss_fn"] = (
+            torch.nn.functional.mse_loss
+        )  # only fit would use it, and fit needs data, which bring their own
+    learn = Learner(dls, contents.model, device=device, **options)
+    spec = contents.manifest["builder"]
+    learn.builder = artifact.Builder(spec["name"], spec["arguments"]) if spec else None
+    learn.history = contents.manifest.get("history", [])
+    learn.test_looks = contents.manifest.get("test_looks", {})
+    return learn

@@ -1,0 +1,231 @@
+"""Losses as (sum, weight), so that accumulation, ragged batches and whole splits average exactly.
+
+Predictions are what a model returns: logits for classification, numbers for regression. A batch's `y` is (target,) or,
+in training with row weights, (target, weight) with weight float [b].
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tipsai.core.errors import SettingError, ShapeError
+from tipsai.core.state import Loss
+
+Sums = tuple[Tensor, Tensor | float]
+
+
+def _weighted(values: Tensor, weight: Tensor | None) -> Sums:
+    """Sums losses [b, ...] over everything, with a weight a row where there is one."""
+    if weight is None:
+        return values.sum(), values.numel()
+    weight = weight.reshape(-1, *[1] * (values.ndim - 1)).expand_as(values)
+    return (values * weight).sum(), weight.sum()
+
+
+def _same_shape(pred: Tensor, target: Tensor) -> None:
+    if pred.shape != target.shape:
+        fix = "Give both the same shape"
+        if pred.ndim == target.ndim + 1 and pred.shape[-1] == 1:
+            fix += ", for instance with Learner(..., output=lambda pred: pred.squeeze(-1))"
+        raise ShapeError(
+            f"predictions have shape {list(pred.shape)} and targets {list(target.shape)}, which would broadcast. {fix}."
+        )
+
+
+class CrossEntropy:
+    """One of several classes. Targets are int64 [b, ...] or, mixed or smoothed, probabilities [b, C, ...]; logits [b, C, ...].
+
+    Args:
+        class_weight: float [C]; the sum is divided by the weights of the targets present, as torch does.
+        label_smoothing: share of the probability spread over all classes.
+        ignore_index: targets of this value do not count.
+    """
+
+    def __init__(
+        self, class_weight: Tensor | None = None, label_smoothing: float = 0.0, ignore_index: int = -100
+    ) -> None:
+        self.class_weight, self.label_smoothing, self.ignore_index = class_weight, label_smoothing, ignore_index
+
+    def sums(self, pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Sums:
+        self._check(pred, target)
+        class_weight = None if self.class_weight is None else self.class_weight.to(pred)
+        if weight is None and class_weight is None:
+            total = F.cross_entropy(
+                pred, target, reduction="sum", ignore_index=self.ignore_index, label_smoothing=self.label_smoothing
+            )
+            return total, self._count(pred, target)
+        values = F.cross_entropy(
+            pred,
+            target,
+            weight=class_weight,
+            reduction="none",
+            ignore_index=self.ignore_index,
+            label_smoothing=self.label_smoothing,
+        )
+        if target.is_floating_point():
+            each = (
+                torch.ones_like(values) if class_weight is None else torch.einsum("bc...,c->b...", target, class_weight)
+            )
+        else:
+            kept = target != self.ignore_index
+            each = (
+                kept.to(values.dtype)
+                if class_weight is None
+                else torch.where(kept, class_weight[target.clamp(min=0)], 0.0)
+            )
+        if weight is None:
+            return values.sum(), each.sum()
+        rows = weight.reshape(-1, *[1] * (values.ndim - 1))
+        return (values * rows).sum(), (each * rows).sum()
+
+    def report(self, pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Sums:
+        self._check(pred, target)
+        total = F.cross_entropy(pred.float(), target, reduction="sum", ignore_index=self.ignore_index)
+        return total, self._count(pred, target)
+
+    def _count(self, pred: Tensor, target: Tensor) -> Tensor | float:
+        if target.is_floating_point():
+            return target.numel() / pred.shape[1]
+        if self.ignore_index >= 0 or pred.ndim > 2:  # -100 stands in token and mask targets only; asking costs a kernel
+            return (target != self.ignore_index).sum()
+        return target.numel()
+
+    def _check(self, pred: Tensor, target: Tensor) -> None:
+        expected = pred.shape if target.is_floating_point() else pred.shape[:1] + pred.shape[2:]
+        if target.shape != expected:
+            raise ShapeError(
+                f"logits have shape {list(pred.shape)} and targets {list(target.shape)}; expected targets of shape {list(expected)} "
+                "(one class number for each row of logits [rows, classes, ...])."
+            )
+
+
+class BinaryCrossEntropy:
+    """Yes or no for each target. Logits and targets of one shape [b] or [b, n]; targets bool or float in 0..1.
+
+    Args:
+        pos_weight: float, [] or [n]; how much a yes counts against a no, while training.
+    """
+
+    def __init__(self, pos_weight: Tensor | None = None) -> None:
+        self.pos_weight = pos_weight
+
+    def sums(self, pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Sums:
+        _same_shape(pred, target)
+        pos_weight = None if self.pos_weight is None else self.pos_weight.to(pred)
+        return _weighted(
+            F.binary_cross_entropy_with_logits(pred, target.to(pred.dtype), pos_weight=pos_weight, reduction="none"),
+            weight,
+        )
+
+    def report(self, pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Sums:
+        _same_shape(pred, target)
+        return F.binary_cross_entropy_with_logits(pred.float(), target.float(), reduction="sum"), target.numel()
+
+
+class ElementwiseLoss:
+    """A loss of numbers against numbers of the same shape, averaged over rows and outputs.
+
+    Args:
+        fn: a function of (pred, target, reduction="none"), such as torch.nn.functional.mse_loss.
+    """
+
+    def __init__(self, fn: Callable[..., Tensor], **options: Any) -> None:
+        self.fn, self.options = fn, options
+
+    def sums(self, pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Sums:
+        _same_shape(pred, target)
+        return _weighted(self.fn(pred, target.to(pred.dtype), reduction="none", **self.options), weight)
+
+    def report(self, pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Sums:
+        _same_shape(pred, target)
+        return self.fn(pred.float(), target.float(), reduction="sum", **self.options), target.numel()
+
+
+class MeanSquaredError(ElementwiseLoss):
+    """Squared error. Predictions and targets have one shape; shapes that would broadcast are an error."""
+
+    def __init__(self) -> None:
+        super().__init__(F.mse_loss)
+
+
+class FunctionLoss:
+    """Any callable of (pred, *y) that returns the mean over the rows of a batch."""
+
+    def __init__(self, fn: Callable[..., Tensor]) -> None:
+        self.fn = fn
+
+    def sums(self, pred: Any, *y: Tensor) -> Sums:
+        loss = self.fn(pred, *y)
+        if not isinstance(loss, Tensor) or loss.ndim:
+            found = f"a tensor of shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+            raise ShapeError(
+                f"the loss function {_name(self.fn)} returned {found}; expected one number, the mean over the batch."
+            )
+        n = len(y[0])
+        return loss * n, n
+
+    def report(self, pred: Any, *y: Tensor) -> Sums:
+        return self.sums(pred, *y)
+
+
+def _name(fn: object) -> str:
+    return getattr(fn, "__name__", type(fn).__name__)
+
+
+_ELEMENTWISE: dict[object, Callable[..., Tensor]] = {
+    F.mse_loss: F.mse_loss,
+    F.l1_loss: F.l1_loss,
+    F.smooth_l1_loss: F.smooth_l1_loss,
+    F.huber_loss: F.huber_loss,
+    nn.MSELoss: F.mse_loss,
+    nn.L1Loss: F.l1_loss,
+    nn.SmoothL1Loss: F.smooth_l1_loss,
+    nn.HuberLoss: F.huber_loss,
+}
+
+
+def as_loss(loss: Any) -> Loss:
+    """Any of torch's common losses, a callable or a Loss, as a Loss. torch's own are taken over exactly, weights included.
+
+    Raises:
+        SettingError: it cannot be called, or does not average.
+    """
+    if hasattr(loss, "sums") and hasattr(loss, "report"):
+        return loss  # type: ignore[no-any-return]
+    if isinstance(loss, type):
+        raise SettingError(f"loss_fn is the class {loss.__name__}; expected an instance. Write {loss.__name__}().")
+    if getattr(loss, "reduction", "mean") != "mean":
+        raise SettingError(
+            f"loss_fn has reduction={loss.reduction!r}; expected 'mean'. tipsai averages over the whole data itself."
+        )
+    if isinstance(loss, nn.CrossEntropyLoss):
+        return CrossEntropy(loss.weight, loss.label_smoothing, loss.ignore_index)
+    if isinstance(loss, nn.BCEWithLogitsLoss) and loss.weight is None:
+        return BinaryCrossEntropy(loss.pos_weight)
+    if loss is F.cross_entropy:
+        return CrossEntropy()
+    if loss is F.binary_cross_entropy_with_logits:
+        return BinaryCrossEntropy()
+    found = _ELEMENTWISE.get(loss if loss in _ELEMENTWISE else type(loss)) if loss.__hash__ else None
+    if found is not None:
+        options = {name: getattr(loss, name) for name in ("beta", "delta") if hasattr(loss, name)}
+        return ElementwiseLoss(found, **options)
+    if not callable(loss):
+        raise SettingError(f"loss_fn is {loss!r}; expected a function of (pred, *targets) or a tipsai.losses.Loss.")
+    return FunctionLoss(loss)
+
+
+def default_loss(target: Tensor) -> Loss:
+    """The loss that a target calls for: integers cross-entropy, bool binary cross-entropy, floats mean squared error."""
+    if target.dtype == torch.bool:
+        return BinaryCrossEntropy()
+    return MeanSquaredError() if target.is_floating_point() else CrossEntropy()
+
+
+def uniform_loss(n_classes: int) -> float:
+    """The loss of a classifier that has learned nothing: -ln(1/C) (TR08)."""
+    return math.log(n_classes)

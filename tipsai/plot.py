@@ -1,0 +1,105 @@
+"""Plots. matplotlib is imported only here, and only when a plot is asked for."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tipsai.core.errors import MissingExtraError
+from tipsai.core.state import Row
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREY, GREEN = "#2563a8", "#d9730d", "#6b7280", "#2f855a"
+
+
+def figure(columns: int = 1, width: float = 6.0, height: float = 3.4) -> "tuple[Figure, list[Any]]":
+    """A figure with a row of axes, in the package's look. In a notebook it shows itself when it is the cell's value.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError("plots need matplotlib: pip install 'tipsai[plot]'") from error
+    fig = Figure(figsize=(width * columns, height), layout="constrained", dpi=110)
+    axes = [fig.add_subplot(1, columns, i + 1) for i in range(columns)]
+    for ax in axes:
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.grid(alpha=0.25, linewidth=0.6)
+    return fig, axes
+
+
+class Plan(Protocol):
+    """What a schedule is to a plot: see tipsai.schedule.Schedule."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def lr(self) -> Callable[[float], float]: ...
+    @property
+    def momentum(self) -> Callable[[float], float] | None: ...
+
+
+def schedule(plan: Plan, peak: float = 1.0, points: int = 400) -> "Figure":
+    """The rate and, where it varies, momentum over a fit, before anything is trained."""
+    fig, axes = figure(2 if plan.momentum else 1)
+    at = [i / (points - 1) for i in range(points)]
+    axes[0].plot(at, [peak * plan.lr(p) for p in at], color=BLUE)
+    axes[0].set(title=f"{plan.name}: learning rate", xlabel="share of the steps", ylabel="learning rate")
+    if plan.momentum:
+        axes[1].plot(at, [plan.momentum(p) for p in at], color=ORANGE)
+        axes[1].set(title="momentum (β1 for Adam)", xlabel="share of the steps", ylabel="momentum")
+    return fig
+
+
+def smooth(values: Sequence[float], weight: float = 0.95) -> list[float]:
+    """An exponential moving average without the bias of its start; infinite values are passed over."""
+    average, total, smoothed = 0.0, 0.0, []
+    for value in values:
+        if math.isfinite(value):
+            average, total = weight * average + (1 - weight) * value, weight * total + (1 - weight)
+        smoothed.append(average / total if total else math.nan)
+    return smoothed
+
+
+def history(losses: Sequence[float], rows: Sequence[Row]) -> "Figure":
+    """The objective step by step, the losses epoch by epoch and, where there are some, the metrics."""
+    metrics = sorted({name for row in rows for name in row if name.startswith("valid_")} - {"valid_loss"})
+    fig, axes = figure(2 if metrics else 1)
+    per_epoch = len(losses) / max(1, len(rows))
+    at = [(i + 1) / per_epoch for i in range(len(losses))]
+    axes[0].plot(at, losses, color=GREY, alpha=0.25, linewidth=0.6)
+    axes[0].plot(at, smooth(losses), color=BLUE, label="objective (smoothed)")
+    epochs = [i + 1 for i in range(len(rows))]
+    if rows and "valid_loss" in rows[-1]:
+        axes[0].plot(
+            epochs, [row["valid_loss"] for row in rows], color=ORANGE, marker="o", markersize=3, label="validation loss"
+        )
+    axes[0].set(title="loss", xlabel="epoch")
+    axes[0].legend(frameon=False)
+    for name, color in zip(metrics, (GREEN, ORANGE, BLUE, GREY) * len(metrics), strict=False):
+        axes[1].plot(
+            epochs,
+            [row.get(name, math.nan) for row in rows],
+            marker="o",
+            markersize=3,
+            color=color,
+            label=name.removeprefix("valid_"),
+        )
+    if metrics:
+        axes[1].set(title="validation", xlabel="epoch")
+        axes[1].legend(frameon=False)
+    return fig
+
+
+def lr_find(lrs: Sequence[float], losses: Sequence[float], marks: dict[str, float]) -> "Figure":
+    """The loss over the rates tried, with the suggestions marked."""
+    fig, axes = figure()
+    axes[0].plot(lrs, losses, color=BLUE)
+    for (name, lr), color in zip(marks.items(), (GREEN, ORANGE, GREY), strict=False):
+        axes[0].axvline(lr, color=color, linestyle="--", linewidth=1, label=f"{name}: {lr:.2g}")
+    axes[0].set(xscale="log", xlabel="learning rate", ylabel="loss (smoothed)", title="learning rates tried")
+    axes[0].legend(frameon=False)
+    return fig

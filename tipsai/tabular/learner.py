@@ -1,0 +1,119 @@
+"""One line from a table's loaders to a Learner."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tipsai.artifact import Builder
+from tipsai.callbacks import MixUp
+from tipsai.core import rng
+from tipsai.core.errors import SettingError
+from tipsai.data.block import CategoryBlock
+from tipsai.learner import Learner
+from tipsai.losses import CrossEntropy, as_loss
+from tipsai.settings import Settings, choose
+from tipsai.tabular.columns import Category
+from tipsai.tabular.data import TabularDataLoaders
+from tipsai.tabular.defaults import TabularDefaults
+from tipsai.tabular.losses import MemberLoss
+from tipsai.tabular.models import TabularModel
+
+COMBINE = {"classification": "softmax", "regression": "mean", "multilabel": "sigmoid"}
+
+
+def tabular_learner(
+    dls: TabularDataLoaders,
+    *,
+    width: int | None = None,
+    depth: int | None = None,
+    dropout: float | None = None,
+    n_members: int | None = None,
+    n_bins: int | None = None,
+    number_embedding: str | None = None,
+    act: str | None = None,
+    class_weights: str | Mapping[Any, float] | None = None,
+    mixup: float = 0.0,
+    loss_fn: Any = None,
+    callbacks: Sequence[Any] = (),
+    seed: int | None = None,
+    **options: Any,
+) -> Learner:
+    """A Learner with a small strong network for tables. Arguments left out take the defaults of TabularDefaults.
+
+    Args:
+        dls: from TabularDataLoaders.
+        width: units of a hidden layer.
+        depth: hidden layers.
+        dropout: share of units dropped in training.
+        n_members: networks that are trained side by side and averaged.
+        n_bins: quantile bins of a number's embedding.
+        number_embedding: "piecewise" or "none".
+        act: relu, leaky_relu, gelu, silu, mish or selu.
+        class_weights: "balanced", or a weight for each class, in the training loss (DA13).
+        mixup: alpha of mixup after the embeddings; off by default. It wants several times the epochs (TR03).
+        loss_fn: in place of the target's own.
+        callbacks: for every fit.
+        seed: fixes all randomness, the network's first weights included.
+        **options: of Learner.
+    """
+    if not isinstance(dls, TabularDataLoaders):
+        raise SettingError(
+            f"dls is a {type(dls).__name__}; expected TabularDataLoaders, for instance TabularDataLoaders.from_df(df, target='...')."
+        )
+    assert dls.blocks is not None
+    table, target = dls.blocks[0], dls.blocks[1]
+    settings = Settings()
+    given = {
+        "width": width,
+        "depth": depth,
+        "dropout": dropout,
+        "n_members": n_members,
+        "n_bins": n_bins,
+        "number_embedding": number_embedding,
+        "act": act,
+    }
+    chosen = choose(TabularDefaults(), given, settings)
+    bins = chosen.pop("n_bins")
+    numbers = dls.train.rows.numbers if dls.train is not None else torch.zeros(0, 0)  # type: ignore[attr-defined]
+    arguments = {
+        "cardinalities": dls.table.cardinalities,
+        "n_numbers": dls.table.n_numbers,
+        "n_texts": dls.table.n_texts,
+        "text_dim": Category.text_dim,
+        "n_out": target.n_out,
+        "edges": table.edges(numbers, bins) if chosen["number_embedding"] == "piecewise" else None,  # type: ignore[attr-defined]
+        "combine": COMBINE[dls.task],
+        **chosen,
+    }
+    seed = rng.draw_seed() if seed is None else seed
+    with rng.preserved():
+        rng.seed_everything(rng.derive(seed, "model"))
+        model = TabularModel(**arguments)
+    base = as_loss(loss_fn) if loss_fn is not None else target.default_loss()
+    if class_weights is not None:
+        if not isinstance(target, CategoryBlock) or loss_fn is not None:
+            raise SettingError(
+                "class_weights needs a classification with the default loss; otherwise give loss_fn its own weights."
+            )
+        base = CrossEntropy(class_weight=_class_weights(class_weights, dls, target))
+    extra = [MixUp(target, mixup, inside=True)] if mixup else []
+    learn = Learner(dls, model, loss_fn=MemberLoss(base), callbacks=[*callbacks, *extra], seed=seed, **options)
+    learn.builder = Builder("tabular", arguments)
+    learn.settings.update(settings)
+    learn.settings.note("loss_fn", type(base).__name__, type(target.default_loss()).__name__, "chosen from the target")
+    learn.settings.note("mixup", mixup, 0.0, "TR03; off for tables")
+    return learn
+
+
+def _class_weights(given: str | Mapping[Any, float], dls: TabularDataLoaders, target: CategoryBlock) -> Tensor:
+    if isinstance(given, str):
+        if given != "balanced":
+            raise SettingError(f"class_weights is {given!r}; expected 'balanced' or a weight for each class.")
+        counts = torch.bincount(dls.train.rows.y[0], minlength=target.n_out).clamp(min=1)  # type: ignore[union-attr]
+        return counts.sum() / (len(counts) * counts.float())
+    weights = torch.ones(target.n_out)
+    for label, weight in given.items():
+        weights[target.vocab.encode(label)] = float(weight)
+    return weights

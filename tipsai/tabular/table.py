@@ -1,0 +1,197 @@
+"""A table's block: from a DataFrame to rows of tensors in memory, and what its columns need of a model."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from tipsai.core.errors import ColumnError, DataError
+from tipsai.core.state import Batch
+from tipsai.data.block import Block
+from tipsai.data.processor import Processor
+from tipsai.tabular.columns import Boolean, Category, Date, Number
+from tipsai.tabular.infer import Kind
+
+PROCESSORS: dict[str, type[Processor]] = {"number": Number, "category": Category, "boolean": Boolean, "date": Date}
+
+
+class TableRows:
+    """Encoded rows. A batch's x is what models.TabularModel takes: codes, numbers, missing flags and text vectors.
+
+    Args:
+        codes: int32 [n, categories].
+        numbers: float32 [n, numbers].
+        missing: uint8 [n, numbers].
+        places: int32 [n, texts], each row's place in that text column's table.
+        tables: float32 [values, text_dim], one a text column.
+        y: targets, and after them row weights where there are some.
+    """
+
+    def __init__(
+        self,
+        codes: Tensor,
+        numbers: Tensor,
+        missing: Tensor,
+        places: Tensor,
+        tables: Sequence[Tensor],
+        y: tuple[Tensor, ...] = (),
+    ) -> None:
+        self.codes, self.numbers, self.missing, self.places, self.tables, self.y = (
+            codes,
+            numbers,
+            missing,
+            places,
+            list(tables),
+            y,
+        )
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def tensors(self) -> Sequence[Tensor]:
+        return (self.codes, self.numbers, self.missing, self.places, *self.tables, *self.y)
+
+    def take(self, index: Tensor | slice) -> Batch:
+        if isinstance(index, slice):
+            parts = [t[index] for t in (self.codes, self.numbers, self.missing, self.places, *self.y)]
+        else:
+            parts = [t.index_select(0, index) for t in (self.codes, self.numbers, self.missing, self.places, *self.y)]
+        codes, numbers, missing, places, *y = parts
+        if self.tables:
+            texts = torch.stack([table.index_select(0, places[:, i]) for i, table in enumerate(self.tables)], 1)
+        else:
+            texts = numbers.new_zeros(len(codes), 0, Category.text_dim)
+        return Batch((codes.long(), numbers, missing, texts), tuple(y))
+
+
+class TableBlock(Block):
+    """The inputs of a table: one processor a column, fitted on training rows.
+
+    Attributes:
+        columns: the processor of each input column, by name, in the order of training.
+    """
+
+    def __init__(self) -> None:
+        self.columns: dict[str, Processor] = {}
+
+    def fit_frame(
+        self, frame: pd.DataFrame, kinds: Sequence[Kind], text_values: int, rare: int, most_values: int
+    ) -> "TableBlock":
+        """Fits a processor for each column that is used.
+
+        Args:
+            frame: training rows.
+            kinds: of its columns; identifiers, constants and skipped ones are left out.
+            text_values: distinct values from which on a text column's spelling counts (TA02).
+            rare: in such columns, values seen less often share one code and are told apart by their spelling alone.
+            most_values: the most frequent values that get an embedding of their own.
+        """
+        for kind in kinds:
+            if kind.kind not in PROCESSORS:
+                continue
+            processor = PROCESSORS[kind.kind]()
+            if type(processor) is Category:
+                processor.text = kind.n_distinct >= text_values and "text" in kind.why
+                processor.min_count = rare if processor.text or kind.n_distinct > most_values else 1
+                processor.most_values = most_values
+            self.columns[kind.name] = processor.fit(frame[kind.name])
+        if not self.columns:
+            raise DataError(
+                "no column is left to learn from: all are targets, identifiers or constants. Set kinds={column: kind} to use some."
+            )
+        return self
+
+    def of(self, *types: type[Processor]) -> dict[str, Any]:
+        return {name: p for name, p in self.columns.items() if isinstance(p, types)}
+
+    @property
+    def cardinalities(self) -> list[int]:
+        """Rows of each category's embedding table."""
+        return [p.n_codes for p in self.of(Category).values()]
+
+    @property
+    def n_numbers(self) -> int:
+        return sum(len(p.numbers_) if isinstance(p, Date) else 1 for p in self.of(Number, Date).values())
+
+    @property
+    def n_texts(self) -> int:
+        return sum(p.text for p in self.of(Category).values())
+
+    def check(self, frame: pd.DataFrame) -> None:
+        """Raises ColumnError, with a diff, unless every column of training is there."""
+        missing = [name for name in self.columns if name not in frame.columns]
+        if missing:
+            extra = [name for name in frame.columns if name not in self.columns]
+            lines = [f"  - {name}" for name in missing[:10]] + (
+                [f"  - ... and {len(missing) - 10} more"] if len(missing) > 10 else []
+            )
+            lines += [f"  + {name}" for name in extra[:10]] + (
+                [f"  + ... and {len(extra) - 10} more"] if len(extra) > 10 else []
+            )
+            raise ColumnError(
+                f"{len(missing)} of the {len(self.columns)} columns of training are missing (-); these are there and not used (+):\n"
+                + "\n".join(lines)
+                + "\nRename or add the missing ones."
+            )
+
+    def encode_frame(self, frame: pd.DataFrame, y: tuple[Tensor, ...] = ()) -> TableRows:
+        """Rows of any frame that has the columns; extra ones and their order do not matter.
+
+        Raises:
+            ColumnError: columns are missing, or a number column holds words.
+        """
+        self.check(frame)
+        n, categories, texts = len(frame), self.of(Category), [p for p in self.of(Category).values() if p.text]
+        codes = np.empty((n, len(categories)), np.int32)
+        numbers = np.empty((n, self.n_numbers), np.float32)
+        missing = np.empty((n, self.n_numbers), np.uint8)
+        places = np.empty((n, len(texts)), np.int32)
+        tables: list[Tensor] = []
+        at_code = at_number = 0
+        for name, processor in self.columns.items():
+            column = frame[name]
+            if isinstance(processor, Category):
+                codes[:, at_code] = processor.encode(column)
+                at_code += 1
+                if processor.text:
+                    places[:, len(tables)], made = processor.encode_text(column)
+                    tables.append(torch.from_numpy(made))
+            else:
+                values, flags = processor.encode(column)
+                width = 1 if values.ndim == 1 else values.shape[1]
+                numbers[:, at_number : at_number + width] = values.reshape(n, width)
+                missing[:, at_number : at_number + width] = flags.reshape(n, width)
+                at_number += width
+        return TableRows(
+            torch.from_numpy(codes),
+            torch.from_numpy(numbers),
+            torch.from_numpy(missing),
+            torch.from_numpy(places),
+            tables,
+            y,
+        )
+
+    def unseen(self, frame: pd.DataFrame) -> dict[str, int]:
+        """How many rows hold, in each category column, a value that training never saw."""
+        counts = {name: int((p.encode(frame[name]) == Category.UNKNOWN).sum()) for name, p in self.of(Category).items()}
+        return {name: n for name, n in counts.items() if n}
+
+    def edges(self, numbers: Tensor, n_bins: int) -> list[list[float]]:
+        """Quantile-bin edges of each encoded number column, distinct and ascending, from at most 100,000 rows."""
+        step = max(1, len(numbers) // 100_000)
+        values = numbers[::step].numpy()
+        made = np.quantile(values, np.linspace(0, 1, n_bins + 1), axis=0).T if values.size else np.zeros((0, 0))
+        return [np.unique(column.astype(np.float32)).tolist() for column in made]
+
+    def to_dict(self) -> dict[str, Any]:
+        names = {cls: kind for kind, cls in PROCESSORS.items()}
+        return {"columns": [[name, names[type(p)], p.to_dict()] for name, p in self.columns.items()]}
+
+    @classmethod
+    def from_dict(cls, d: Mapping[str, Any]) -> "TableBlock":
+        made = cls()
+        made.columns = {name: PROCESSORS[kind].from_dict(state) for name, kind, state in d["columns"]}
+        return made

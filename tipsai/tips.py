@@ -1,0 +1,109 @@
+"""The tips as data: what each says in a line, and where tipsai applies it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Tip:
+    """One piece of advice.
+
+    Attributes:
+        code: such as "TR08".
+        advice: the tip itself.
+        applied: what tipsai does about it, and where.
+    """
+
+    code: str
+    advice: str
+    applied: str
+
+
+TIPS = {
+    tip.code: tip
+    for tip in (
+        Tip(
+            "TR01",
+            "3e-4 suits Adam on larger models; smaller ones take more.",
+            "default: Learner(lr=None), tipsai.optim.size_factor; tool: learn.lr_find()",
+        ),
+        Tip(
+            "TR03",
+            "Mixup trains on blends of two examples; it resists wrong labels.",
+            "tool: tipsai.MixUp; tabular_learner(mixup=0.4), off by default for tables",
+        ),
+        Tip(
+            "TR06",
+            "When the batch grows, so should the rate: by its root for Adam, in proportion for SGD.",
+            "tool: tipsai.scale_lr; default: a table's rate follows bs",
+        ),
+        Tip(
+            "TR07",
+            "1cycle: the rate rises, then falls by cosine; momentum does the opposite.",
+            "default: learn.fit_one_cycle",
+        ),
+        Tip(
+            "TR08",
+            "The first loss must be what guessing gives.",
+            "default: built-in models start there; tool: tipsai.init_bias",
+        ),
+        Tip(
+            "TR10",
+            "Schedules: cosine, steps, warm-up, flat then cosine, restarts.",
+            "tool: tipsai.schedule, learn.fit_schedule, tipsai.plot.schedule",
+        ),
+        Tip(
+            "TR11",
+            "AdamW by default; no decay on biases, norms and embeddings.",
+            "default: Learner(opt='adamw', wd=0.01), tipsai.optim.undecayed",
+        ),
+        Tip("TR12", "Clip gradients.", "default: fit(clip=1.0); learn.recorder.clipped_share says how often"),
+        Tip(
+            "TR13",
+            "Stop early; regularise by dropout and weight decay.",
+            "tool: tipsai.EarlyStopping, fit(final='best'), Learner(wd=...)",
+        ),
+        Tip(
+            "TR14",
+            "Accumulated gradients equal those of the large batch.",
+            "default: fit(accumulate=n), exact for ragged groups and weighted losses",
+        ),
+        Tip(
+            "TR17",
+            "Make runs reproducible and write everything down.",
+            "default: Learner(seed=...), fit(checkpoint=...), the artifact's manifest",
+        ),
+        Tip("TR22", "Do not decide by training accuracy.", "default: a training figure is refused as monitor"),
+        Tip("DA02", "Look at what every stage puts out.", "tool: DataBlock.summary"),
+        Tip("DA04", "Make toy problems whose best score is known.", "tool: tipsai.toys"),
+        Tip("DA09", "Shuffle between epochs.", "default: training loaders"),
+        Tip(
+            "DA10",
+            "Process new data exactly as the training data.",
+            "default: processors are fitted once and travel in the artifact",
+        ),
+        Tip("DA11", "Augment in training, not in validation.", "default: item_aug and batch transforms"),
+        Tip("DA12", "Normalise the inputs.", "default: a table's numbers are standardised robustly"),
+        Tip(
+            "DA13",
+            "Mind imbalanced classes.",
+            "tool: tabular_learner(class_weights='balanced'), metrics 'balanced_accuracy', 'f1_macro'",
+        ),
+        Tip("DA14", "Do not tune on the test set.", "default: only learn.test() opens it, and counts the looks"),
+        Tip(
+            "MO11",
+            "Follow training in TensorBoard or its kin.",
+            "tool: tipsai.TensorBoardLogger, CSVLogger, FunctionLogger",
+        ),
+        Tip("AR02", "Activations: ReLU, leaky ReLU, GELU, SiLU.", "tool: tabular_learner(act=...)"),
+        Tip(
+            "TA01",
+            "Embedding size of a category: min(600, round(1.6 * n^0.56)).",
+            "default: tipsai.tabular.embedding_size",
+        ),
+        Tip(
+            "TA02",
+            "Encode nominal text by its spelling, so that typos and unseen values mean something.",
+            "default: TabularDataLoaders.from_df(text=True)",
+        ),
+    )
+}
