@@ -1,32 +1,46 @@
 """The command line: a thin face over the library. Progress goes to standard error, results to standard output."""
 
 import argparse
+import contextlib
 import datetime
 import json
 import logging
+import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tipsai import __version__
-from tipsai.core.errors import DataError, OutputError, ResumeError, SettingError, TipsaiError, nearest, require_positive
+from tipsai.core.errors import (
+    DataError,
+    OutputError,
+    ResumeError,
+    SettingError,
+    TipsaiError,
+    listing,
+    nearest,
+    require_positive,
+)
 
 if TYPE_CHECKING:
     from tipsai.learner import Learner
 
 log = logging.getLogger("tipsai")
 INTERRUPTED_STATUS = 130  # 128 + SIGINT, as shells have it
+RUN_FILES = ("config.json", "checkpoint.tips", "model.tips", "history.csv", "metrics.json")
 REMEMBERED = ("data", "target", "test", "task", "epochs", "minutes", "lr", "bs", "seed", "device", "kind", "ignore")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit status: 0, 2 for a user's mistake, 130 after Ctrl-C."""
     args = _parser().parse_args(argv)
-    _log_to_stderr()
     try:
-        return int(args.run(args))
+        with _log_to_stderr():
+            status = int(args.run(args))
+        sys.stdout.flush()  # a reader who has gone shows now, and not when Python ends
+        return status
     except TipsaiError as error:
         print(f"tipsai: error: {error}", file=sys.stderr)
         return 2
@@ -39,12 +53,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _log_to_stderr() -> None:
+@contextlib.contextmanager
+def _log_to_stderr() -> Iterator[None]:
+    """The library's messages go to standard error; afterwards logging is as it was, for those who call main themselves."""
+    before = log.handlers[:], log.level, log.propagate
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
-    log.handlers[:] = [handler]
+    log.handlers[:], log.propagate = [handler], False
     log.setLevel(logging.INFO)
-    log.propagate = False
+    try:
+        yield
+    finally:
+        log.handlers[:], log.propagate = before[0], before[2]
+        log.setLevel(before[1])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -105,13 +126,16 @@ def _train(args: argparse.Namespace) -> int:
     out, config = _open_run(args)
     if (out / "metrics.json").exists():
         log.info("the run in %s is complete", out)
-        return _report(out, json.loads((out / "metrics.json").read_text()), args.json)
+        return _report(out, _read_json(out / "metrics.json"), args.json)
     if config["epochs"] is not None:
         require_positive("--epochs", config["epochs"])
     if config["minutes"] is not None:
         require_positive("--minutes", config["minutes"])
+    if config["seed"] is None:
+        from tipsai.core import rng
+
+        config["seed"] = rng.draw_seed()  # before the split, which must be the same when the run is resumed
     learn = _learner(config)
-    config["seed"] = learn.seed
     n_epochs = config.get("n_epochs") or config["epochs"]
     if n_epochs is None and config["minutes"] is not None:
         from tipsai.experiment.budget import epochs_within
@@ -124,6 +148,7 @@ def _train(args: argparse.Namespace) -> int:
             round(n_epochs * len(learn.dls.train or ())),
         )
     config["n_epochs"] = learn.dls.n_epochs if n_epochs is None else n_epochs
+    config["n_steps"] = max(1, round(config["n_epochs"] * len(learn.dls.train or ())))
     _write_json(out / "config.json", config)
     learn.fit_one_cycle(config["n_epochs"], checkpoint=out / "checkpoint.tips", resume=args.resume)
     if learn.stop_reason == "interrupted":
@@ -153,19 +178,23 @@ def _open_run(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
     out = Path(args.out)
     if out.exists() and not out.is_dir():
         raise OutputError(f"--out {out} is a file; give a folder.")
-    holds_run = (out / "config.json").exists()
+    found = [name for name in RUN_FILES if (out / name).exists()]
     if not args.resume:
-        if holds_run or (out / "model.tips").exists():
-            raise OutputError(f"{out} already holds a run. Give another --out, or --resume to go on with it.")
+        if found:
+            raise OutputError(
+                f"{out} already holds a run ({', '.join(found)}). Give another --out, or --resume to go on with it."
+            )
         return out, given
-    if not holds_run:
+    if "config.json" not in found:
         raise ResumeError(
             f"{out} holds no run to go on with (there is no config.json). Check --out, or start without --resume."
         )
-    try:
-        config = json.loads((out / "config.json").read_text())
-    except json.JSONDecodeError as error:
-        raise ResumeError(f"{out / 'config.json'} is damaged ({error}); start anew with another --out.") from error
+    config = _read_json(out / "config.json")
+    lacking = [name for name in REMEMBERED if name not in config]
+    if lacking:
+        raise ResumeError(
+            f"{out / 'config.json'} is no run's configuration: it lacks {', '.join(lacking)}. Start anew with another --out."
+        )
     changed = [
         f"\n  {name}: {config.get(name)!r} in the run, {value!r} now"
         for name, value in given.items()
@@ -198,7 +227,7 @@ def _learner(config: dict[str, Any]) -> "Learner":
         kinds=kinds,
         ignore=config["ignore"] or (),
         bs=config["bs"],
-        seed=config["seed"] or 0,
+        seed=config["seed"],
     )
     metrics = {"classification": ["accuracy"], "multilabel": ["accuracy"], "regression": ["rmse", "mae"]}[dls.task]
     if dls.task == "classification" and dls.blocks is not None and dls.blocks[1].n_out == 2:
@@ -215,20 +244,41 @@ def _kind(text: str) -> tuple[str, str]:
 
 def _report(out: Path, figures: dict[str, float], as_json: bool) -> int:
     if as_json:
-        print(json.dumps(figures, indent=1))
+        print(_as_json(figures))
     else:
         from tipsai.core.text import table
 
-        print(table([[name, f"{value:.6g}"] for name, value in figures.items()], ["figure", "value"]))
+        print(
+            table(
+                [[name, "nan" if value is None else f"{value:.6g}"] for name, value in figures.items()],
+                ["figure", "value"],
+            )
+        )
         print(f"\nmodel and history: {out}")
     return 0
+
+
+def _as_json(document: dict[str, Any]) -> str:
+    """JSON has no word for "not a number" (the roc_auc of a single class); it becomes null."""
+    known = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in document.items()}
+    return json.dumps(known, indent=1, ensure_ascii=False)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise ResumeError(f"{path} is damaged ({error}); start anew with another --out.") from error
+    if not isinstance(document, dict):
+        raise ResumeError(f"{path} is damaged (it holds no object); start anew with another --out.")
+    return document
 
 
 def _write_json(path: Path, document: Any) -> None:
     from tipsai.container import writing
 
     with writing(path) as file:
-        file.write(json.dumps(document, indent=1, ensure_ascii=False).encode() + b"\n")
+        file.write(_as_json(document).encode() + b"\n")
 
 
 def _write_csv(path: Path, rows: list[dict[str, float]]) -> None:
@@ -247,18 +297,20 @@ def _predict(args: argparse.Namespace) -> int:
     from tipsai.load import load_learner
     from tipsai.tabular import TabularDataLoaders, read_table
 
+    if args.out is not None and Path(args.out).suffix.lower() != ".csv":
+        raise SettingError(f"--out is {args.out}; expected a name that ends in .csv.")
     learn = load_learner(args.artifact)
     if not isinstance(learn.dls, TabularDataLoaders):
         raise DataError(f"{args.artifact} holds no model for tables.")
     rows = read_table(args.input)
     added = learn.predict(rows)
-    kept = rows.drop(columns=[name for name in added.columns if name in rows.columns])
-    made = pd.concat([kept, added], axis=1)
+    replaced = [name for name in added.columns if name in rows.columns]
+    if replaced:
+        log.warning("the columns %s of the input are replaced", listing(replaced))
+    made = pd.concat([rows.drop(columns=replaced), added], axis=1)
     if args.out is None:
         made.to_csv(sys.stdout, index=False)
     else:
-        if Path(args.out).suffix.lower() != ".csv":
-            raise SettingError(f"--out is {args.out}; expected a name that ends in .csv.")
         with writing(args.out) as file:
             made.to_csv(file, index=False)
         log.info("%s rows with predictions: %s", f"{len(made):,}", args.out)

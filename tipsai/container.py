@@ -1,6 +1,7 @@
-"""The one file format: a zip of JSON documents and safetensors, sealed with digests, written whole or not at all.
+"""The one file format: a zip of JSON documents and safetensors, sealed with a digest, written whole or not at all.
 
-Reading runs no code and imports nothing that a file names.
+The digest, of every byte before it, stands in the zip's comment, which is the end of the file. Equal contents give equal
+bytes. Reading runs no code and imports nothing that a file names.
 """
 
 import errno
@@ -19,7 +20,9 @@ from torch import Tensor
 from tipsai.core.errors import ArtifactError, OutputError
 
 FORMAT_VERSION = 1
-SEAL = "SHA256SUMS"
+SEAL = b"sha256:"
+SEAL_LENGTH = len(SEAL) + 64
+BLOCK = 1 << 20  # bytes hashed at a time
 
 
 def write(
@@ -40,10 +43,26 @@ def write(
     for name, group in (tensors or {}).items():
         unique, aliases = _untied(group)
         members[f"{name}.safetensors"] = save(unique, metadata={"aliases": json.dumps(aliases)})
-    members[SEAL] = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in members.items()).encode()
-    with writing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
+    with writing(path) as temporary:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+            for name, data in members.items():
+                info = zipfile.ZipInfo(name)  # without the time, so that equal contents give equal bytes
+                info.external_attr = 0o644 << 16
+                archive.writestr(info, data)
+            archive.comment = b" " * SEAL_LENGTH
+        temporary.seek(-SEAL_LENGTH, os.SEEK_END)
+        temporary.write(_seal(temporary))
+
+
+def _seal(file: Any) -> bytes:
+    """The digest of all but the last SEAL_LENGTH bytes, which leaves the file where the seal stands."""
+    length = file.seek(-SEAL_LENGTH, os.SEEK_END)
+    file.seek(0)
+    digest = hashlib.sha256()
+    while data := file.read(min(BLOCK, length)):
+        digest.update(data)
+        length -= len(data)
+    return SEAL + digest.hexdigest().encode()
 
 
 class writing:
@@ -59,7 +78,7 @@ class writing:
         except OSError as error:
             raise _cannot_write(self.path, error) from error
         self.temporary = name
-        self.file = os.fdopen(handle, "wb")
+        self.file = os.fdopen(handle, "w+b")
         return self.file
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
@@ -119,19 +138,16 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]
     if not path.is_file():
         raise ArtifactError(f"there is no file {path}; expected an artifact written by export, save or a checkpoint.")
     try:
+        with path.open("rb") as file:
+            expected = _seal(file)
+            if file.read() != expected:
+                raise ValueError("its contents do not fit its digest")
         members = dict(_members(path))
-        seal = members.pop(SEAL).decode()
-        expected = {name: digest for digest, name in (line.split("  ", 1) for line in seal.splitlines())}
-    except (zipfile.BadZipFile, OSError, KeyError, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
         raise ArtifactError(
-            f"{path} is no artifact, or is truncated ({error}). Copy it again, or export it anew."
+            f"{path} is no artifact, is truncated, or was changed after it was written ({error}). "
+            "Copy it again, or export it anew."
         ) from error
-    found = {name: hashlib.sha256(data).hexdigest() for name, data in members.items()}
-    wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
-    if wrong:
-        raise ArtifactError(
-            f"{path} was changed after it was written: {', '.join(wrong)} does not fit its digest. Export it anew."
-        )
     from safetensors.torch import load
 
     try:
@@ -176,14 +192,17 @@ def _untied(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str,
     unique: dict[str, Tensor] = {}
     aliases: dict[str, str] = {}
     seen: dict[tuple[Any, ...], str] = {}
+    storages: set[int] = set()
     for name, tensor in tensors.items():
         identity = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, tensor.device)
         if tensor.numel() and identity in seen:
             aliases[name] = seen[identity]
         else:
             seen[identity] = name
-            # A copy where memory is shared in another way (a slice of another tensor), which safetensors refuses.
-            whole = tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.nbytes
+            # A copy where memory is shared in another way (a slice or a view of another), which safetensors refuses.
+            storage = tensor.untyped_storage()
+            whole = tensor.is_contiguous() and storage.nbytes() == tensor.nbytes and storage.data_ptr() not in storages
+            storages.add(storage.data_ptr())
             unique[name] = (
                 tensor.detach() if whole and tensor.device.type == "cpu" else tensor.detach().cpu().contiguous().clone()
             )
@@ -199,6 +218,8 @@ def _tied(tensors: dict[str, Tensor], data: bytes) -> dict[str, Tensor]:
 def pack(tree: Any, tensors: dict[str, Tensor], prefix: str = "") -> Any:
     """Plain data with tensors in it, as JSON; the tensors go into `tensors`. unpack is its inverse (tuples become lists)."""
     if isinstance(tree, Tensor):
+        while prefix in tensors:  # keys such as 1 and "1" read alike
+            prefix += "'"
         tensors[prefix] = tree
         return {"$tensor": prefix}
     if isinstance(tree, Mapping):

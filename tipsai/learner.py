@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tipsai import artifact, losses, metrics, optim, plot, schedule
 from tipsai.callbacks import EMA, Checkpointer, KeepBest, Progress, Recorder, Scheduler
-from tipsai.core import loop, rng
+from tipsai.core import loop, modes, rng
 from tipsai.core.callback import Callback, bind
 from tipsai.core.errors import NonFiniteLossError, SettingError, require_positive
 from tipsai.core.evaluate import Evaluator, predictions
@@ -140,6 +140,7 @@ class Learner:
         self.metrics = _metrics(metrics, self.device)
         self.callbacks, self.checks = list(callbacks), list(checks)
         bind(self.callbacks)  # a misspelt event is an error now, not after an hour of preparation
+        optim.recipe(opt)  # and so is an unknown name
         self.layer_groups = optim.layer_groups(model, splitter)
         self.opt: torch.optim.Optimizer | None = None
         self.recorder = Recorder()
@@ -296,7 +297,12 @@ class Learner:
         st = self._state(source, n_epochs, accumulate, clip, reset_opt, peaks)
         own = [self.recorder, Scheduler(plan, peaks), *self.callbacks, *callbacks]
         ema = next((cb for cb in own if isinstance(cb, EMA)), EMA() if final == "ema" else None)
-        best = next((cb for cb in own if isinstance(cb, KeepBest)), KeepBest(monitor) if final == "best" else None)
+        best = next((cb for cb in own if isinstance(cb, KeepBest)), None)
+        if best is None and final == "best":
+            judge = self.metrics.get(monitor.removeprefix("valid_"))
+            best = KeepBest(monitor, higher_is_better=getattr(judge, "higher_is_better", None))
+        if best is not None:
+            best.ema = ema  # the weights that are validated are the ones to keep
         own += [cb for cb in (ema, best) if cb is not None and cb not in own]
         saver = None
         if checkpoint is not None:
@@ -308,7 +314,7 @@ class Learner:
         step = Step(self.precision, self.compute_loss, self.output, scaler)
         events = bind(everything)
         began = time.perf_counter()
-        with rng.preserved(), stops_on_interrupt(st):
+        with rng.preserved(), modes.kept(self.model), stops_on_interrupt(st):
             rng.seed_everything(rng.derive(self.seed, "fit", self.n_fits))
             if saver and resume and Path(checkpoint or "").exists():
                 n_fits, tree = saver.read()
@@ -316,8 +322,9 @@ class Learner:
                     log.info("fit %d is complete in the checkpoint, which a later one wrote", self.n_fits + 1)
                     self.n_fits += 1
                     return
-                saver.restore(st, tree)
-                self.history = st.history
+                if n_fits == self.n_fits:  # else an earlier fit wrote it, and this one has not begun
+                    saver.restore(st, tree)
+                    self.history = st.history
             try:
                 loop.train(st, source, events, step, lambda: self._validate(ema), accumulate)
             except NonFiniteLossError:
@@ -334,7 +341,7 @@ class Learner:
             log.info("stopped: %s", st.stop_reason)
         self.n_fits += 1
         if final == "ema" and ema is not None:
-            ema.exchange(self.model)
+            ema.take_over(self.model)
         elif final == "best" and best is not None and best.weights is not None:
             self.model.load_state_dict(best.weights)
 

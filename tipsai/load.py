@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from tipsai import artifact
+from tipsai.core.errors import SettingError
 from tipsai.data.loaders import DataLoaders
 from tipsai.learner import Learner
 
@@ -19,6 +20,8 @@ BLOCKS = {
     "RegressionBlock": "tipsai.data.block:RegressionBlock",
     "TableBlock": "tipsai.tabular.table:TableBlock",
 }
+# The losses that a builder's model trains with, over that of its target.
+LOSSES = {"tabular": "tipsai.tabular.losses:MemberLoss"}
 # The loaders that encode new items, by the type of the input's block.
 LOADERS = {"TableBlock": "tipsai.tabular.data:TabularDataLoaders"}
 
@@ -34,6 +37,10 @@ def _builder(name: str) -> Any:
 
 def _block(name: str) -> Any:
     return _resolve(BLOCKS[name]).from_dict if name in BLOCKS else None
+
+
+def _encoding(blocks: tuple[Any, Any]) -> Any:
+    return [[type(block).__name__, block.to_dict()] for block in blocks]
 
 
 def load_learner(
@@ -55,6 +62,7 @@ def load_learner(
 
     Raises:
         ArtifactError: the file is damaged, of a newer format, or does not fit the model.
+        SettingError: dls encode their fields in another way than the model was trained with.
     """
     contents = artifact.read(path, _builder, _block, model)
     if dls is None:
@@ -64,14 +72,21 @@ def load_learner(
             if kind in LOADERS
             else DataLoaders(None, blocks=contents.blocks)
         )
+    elif contents.blocks and dls.blocks and _encoding(dls.blocks) != _encoding(contents.blocks):
+        raise SettingError(
+            f"dls encode their fields in another way than the model in {path} was trained with, so it would misread them. "
+            "Make dls from the same training rows with the same arguments, or train a new model."
+        )
     options.setdefault("metrics", contents.manifest.get("metrics", ()))
     options.setdefault("seed", contents.manifest.get("seed"))
     if dls.train is None and contents.blocks is None and not {"loss_fn", "compute_loss"} & options.keys():
         options["loss_fn"] = (
             torch.nn.functional.mse_loss
         )  # only fit would use it, and fit needs data, which bring their own
-    learn = Learner(dls, contents.model, device=device, **options)
     spec = contents.manifest["builder"]
+    if spec and spec["name"] in LOSSES and dls.blocks and not {"loss_fn", "compute_loss"} & options.keys():
+        options["loss_fn"] = _resolve(LOSSES[spec["name"]])(dls.blocks[1].default_loss())
+    learn = Learner(dls, contents.model, device=device, **options)
     learn.builder = artifact.Builder(spec["name"], spec["arguments"]) if spec else None
     learn.history = contents.manifest.get("history", [])
     learn.test_looks = contents.manifest.get("test_looks", {})

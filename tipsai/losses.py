@@ -26,6 +26,11 @@ def _weighted(values: Tensor, weight: Tensor | None) -> Sums:
     return (values * weight).sum(), weight.sum()
 
 
+def _full(pred: Tensor) -> Tensor:
+    """Half precision is widened before anything is summed: a sum over a batch needs more digits than a prediction."""
+    return pred.float() if pred.dtype in (torch.bfloat16, torch.float16) else pred
+
+
 def _same_shape(pred: Tensor, target: Tensor) -> None:
     if pred.shape != target.shape:
         fix = "Give both the same shape"
@@ -52,6 +57,8 @@ class CrossEntropy:
 
     def sums(self, pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Sums:
         self._check(pred, target)
+        pred = _full(pred)
+        target = target.to(pred.dtype) if target.is_floating_point() else target.long()
         class_weight = None if self.class_weight is None else self.class_weight.to(pred)
         if weight is None and class_weight is None:
             total = F.cross_entropy(
@@ -75,7 +82,7 @@ class CrossEntropy:
             each = (
                 kept.to(values.dtype)
                 if class_weight is None
-                else torch.where(kept, class_weight[target.clamp(min=0)], 0.0)
+                else torch.where(kept, class_weight[torch.where(kept, target, 0)], 0.0)
             )
         if weight is None:
             return values.sum(), each.sum()
@@ -84,15 +91,14 @@ class CrossEntropy:
 
     def report(self, pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Sums:
         self._check(pred, target)
+        target = target.float() if target.is_floating_point() else target.long()
         total = F.cross_entropy(pred.float(), target, reduction="sum", ignore_index=self.ignore_index)
         return total, self._count(pred, target)
 
     def _count(self, pred: Tensor, target: Tensor) -> Tensor | float:
         if target.is_floating_point():
             return target.numel() / pred.shape[1]
-        if self.ignore_index >= 0 or pred.ndim > 2:  # -100 stands in token and mask targets only; asking costs a kernel
-            return (target != self.ignore_index).sum()
-        return target.numel()
+        return (target != self.ignore_index).sum()
 
     def _check(self, pred: Tensor, target: Tensor) -> None:
         expected = pred.shape if target.is_floating_point() else pred.shape[:1] + pred.shape[2:]
@@ -115,6 +121,7 @@ class BinaryCrossEntropy:
 
     def sums(self, pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Sums:
         _same_shape(pred, target)
+        pred = _full(pred)
         pos_weight = None if self.pos_weight is None else self.pos_weight.to(pred)
         return _weighted(
             F.binary_cross_entropy_with_logits(pred, target.to(pred.dtype), pos_weight=pos_weight, reduction="none"),
@@ -138,6 +145,7 @@ class ElementwiseLoss:
 
     def sums(self, pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Sums:
         _same_shape(pred, target)
+        pred = _full(pred)
         return _weighted(self.fn(pred, target.to(pred.dtype), reduction="none", **self.options), weight)
 
     def report(self, pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Sums:
@@ -194,17 +202,17 @@ def as_loss(loss: Any) -> Loss:
     Raises:
         SettingError: it cannot be called, or does not average.
     """
-    if hasattr(loss, "sums") and hasattr(loss, "report"):
-        return loss  # type: ignore[no-any-return]
     if isinstance(loss, type):
         raise SettingError(f"loss_fn is the class {loss.__name__}; expected an instance. Write {loss.__name__}().")
+    if hasattr(loss, "sums") and hasattr(loss, "report"):
+        return loss  # type: ignore[no-any-return]
     if getattr(loss, "reduction", "mean") != "mean":
         raise SettingError(
             f"loss_fn has reduction={loss.reduction!r}; expected 'mean'. tipsai averages over the whole data itself."
         )
-    if isinstance(loss, nn.CrossEntropyLoss):
+    if type(loss) is nn.CrossEntropyLoss:  # a subclass may compute something else, and counts as a function
         return CrossEntropy(loss.weight, loss.label_smoothing, loss.ignore_index)
-    if isinstance(loss, nn.BCEWithLogitsLoss) and loss.weight is None:
+    if type(loss) is nn.BCEWithLogitsLoss and loss.weight is None:
         return BinaryCrossEntropy(loss.pos_weight)
     if loss is F.cross_entropy:
         return CrossEntropy()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tipsai import plot
-from tipsai.core import rng
+from tipsai.core import modes, rng
 from tipsai.core.callback import bind
 from tipsai.core.errors import SettingError
 from tipsai.core.state import Batch, BatchSource, TrainState
@@ -76,15 +76,14 @@ def search(
         )
     weights = {name: t.detach().clone() for name, t in st.model.state_dict().items()}
     opt_state = copy.deepcopy(st.opt.state_dict())
-    modes = [(m, m.training) for m in st.model.modules()]
     grads = [(p, p.grad) for p in st.model.parameters()]
     curve, events = exponential(start, end), bind(())
     lrs: list[float] = []
     losses: list[float] = []
-    with rng.preserved():
+    with rng.preserved(), modes.kept(st.model):
         try:
             rng.seed_everything(rng.derive(st.seed, "lr_find"))
-            st.model.train()
+            modes.train(st.model)
             best, average = math.inf, 0.0
             for i, group in zip(range(n_steps), _endless(source, st.seed, accumulate), strict=False):
                 for param_group in st.opt.param_groups:
@@ -101,11 +100,9 @@ def search(
         finally:
             st.model.load_state_dict(weights)
             st.opt.load_state_dict(opt_state)
-            for module, mode in modes:
-                module.training = mode
             for p, grad in grads:
                 p.grad = grad
-            st.pending_losses, st.pending_weights, st.pending_norms = [], [], []
+            st.pending_losses, st.pending_weights, st.pending_norms, st.pending_rates = [], [], [], []
     return suggest(lrs, losses)
 
 

@@ -72,12 +72,14 @@ def recipe(opt: OptSpec) -> Recipe | None:
 
 
 def size_factor(n_parameters: int) -> float:
-    """How much more than the base rate a model of this size takes: (1e7 / n)^0.35, between 1 and 20 (TR01).
+    """How much more than the base rate a model of this size takes: sqrt(3e8 / n), between 1 and 30 (TR01).
 
-    3e-4 suits models of ten million parameters and more. The exponent was fitted on the best peak rates of small
-    networks on several data sets; tests/benchmarks/size_rule.py prints the figures.
+    So 3e-4 for 300 million parameters and more, 1.6e-3 for ten million, 9e-3 below 330,000. The square root follows
+    the peak rates of GPT-3's models (Brown et al. 2005.14165, table 2.1: 6e-4 at 125 million, 3e-4 at 350 million,
+    2e-4 at 1.3 billion); the upper end was fitted on small networks for tables, whose best peaks lie near 1e-2
+    whatever their size: tests/benchmarks/size_rule.py prints the figures.
     """
-    return float(min(20.0, max(1.0, (1e7 / max(1, n_parameters)) ** 0.35)))
+    return min(30.0, max(1.0, math.sqrt(3e8 / max(1, n_parameters))))
 
 
 def scale_lr(lr: float, bs: int, base_bs: int, rule: str = "sqrt") -> float:
@@ -108,7 +110,7 @@ NO_DECAY_MODULES = (
 
 def undecayed(model: nn.Module) -> set[nn.Parameter]:
     """Parameters that weight decay must leave alone: biases and other vectors, norms, embeddings (TR11)."""
-    found = {p for p in model.parameters() if p.ndim <= 1}
+    found = {p for name, p in model.named_parameters() if p.ndim <= 1 or name.rpartition(".")[2] == "bias"}
     for module in model.modules():
         if isinstance(module, NO_DECAY_MODULES):
             found.update(module.parameters(recurse=False))
@@ -191,6 +193,11 @@ def momentum_of(opt: Optimizer) -> float:
     """β1 or momentum of the last group; not a number where there is none."""
     group = opt.param_groups[-1]
     return float(group["betas"][0] if "betas" in group else group.get("momentum", math.nan))
+
+
+def default_momentum(opt: Optimizer) -> float:
+    """β1 or momentum that the optimizer was made with; not a number where it has none."""
+    return float(opt.defaults["betas"][0] if "betas" in opt.defaults else opt.defaults.get("momentum", math.nan))
 
 
 def n_parameters(model: nn.Module, trainable: bool = False) -> int:

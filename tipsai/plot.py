@@ -1,5 +1,6 @@
 """Plots. matplotlib is imported only here, and only when a plot is asked for."""
 
+import io
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -10,6 +11,7 @@ from tipsai.core.state import Row
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+APART = 20.0  # times that two figures differ before they get axes of their own
 BLUE, ORANGE, GREY, GREEN = "#2563a8", "#d9730d", "#6b7280", "#2f855a"
 
 
@@ -23,7 +25,14 @@ def figure(columns: int = 1, width: float = 6.0, height: float = 3.4) -> "tuple[
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingExtraError("plots need matplotlib: pip install 'tipsai[plot]'") from error
-    fig = Figure(figsize=(width * columns, height), layout="constrained", dpi=110)
+
+    class Shown(Figure):
+        def _repr_png_(self) -> bytes:  # notebooks ask for this; matplotlib's own figures need pyplot to be shown
+            png = io.BytesIO()
+            self.savefig(png, format="png")
+            return png.getvalue()
+
+    fig = Shown(figsize=(width * columns, height), layout="constrained", dpi=110)
     axes = [fig.add_subplot(1, columns, i + 1) for i in range(columns)]
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
@@ -65,7 +74,10 @@ def smooth(values: Sequence[float], weight: float = 0.95) -> list[float]:
 
 
 def history(losses: Sequence[float], rows: Sequence[Row]) -> "Figure":
-    """The objective step by step, the losses epoch by epoch and, where there are some, the metrics."""
+    """The objective step by step, the losses epoch by epoch and, where there are some, the metrics.
+
+    Where objective and loss differ widely from the start, as with a target that is scaled inside, each has its own axis.
+    """
     metrics = sorted({name for row in rows for name in row if name.startswith("valid_")} - {"valid_loss"})
     fig, axes = figure(2 if metrics else 1)
     per_epoch = len(losses) / max(1, len(rows))
@@ -73,12 +85,17 @@ def history(losses: Sequence[float], rows: Sequence[Row]) -> "Figure":
     axes[0].plot(at, losses, color=GREY, alpha=0.25, linewidth=0.6)
     axes[0].plot(at, smooth(losses), color=BLUE, label="objective (smoothed)")
     epochs = [i + 1 for i in range(len(rows))]
+    lines = list(axes[0].lines[1:])
     if rows and "valid_loss" in rows[-1]:
-        axes[0].plot(
-            epochs, [row["valid_loss"] for row in rows], color=ORANGE, marker="o", markersize=3, label="validation loss"
-        )
+        first, label = rows[0], "validation loss"
+        beside = axes[0]
+        if not 1 / APART < first.get("valid_loss", 1.0) / (first.get("train_objective") or 1.0) < APART:
+            beside, label = axes[0].twinx(), "validation loss (right)"
+            beside.spines["top"].set_visible(False)
+        values = [row.get("valid_loss", math.nan) for row in rows]
+        lines += beside.plot(epochs, values, color=ORANGE, marker="o", markersize=3, label=label)
     axes[0].set(title="loss", xlabel="epoch")
-    axes[0].legend(frameon=False)
+    axes[0].legend(handles=lines, frameon=False)
     for name, color in zip(metrics, (GREEN, ORANGE, BLUE, GREY) * len(metrics), strict=False):
         axes[1].plot(
             epochs,

@@ -119,15 +119,15 @@ class Checkpointer(Callback):
 
     def restore(self, st: TrainState, tree: Any) -> None:
         """Puts model, optimizer, counters, callbacks and generators into a checkpoint's state."""
-        st.model.load_state_dict(tree["model"])
-        st.opt.load_state_dict(tree["opt"])
-        for name in COUNTERS:
-            setattr(st, name, tree["counters"][name])
         saved, present = tree["callbacks"], self.others()
         if [name for name, _ in saved] != [type(cb).__name__ for cb in present]:
             raise ResumeError(
                 f"the checkpoint has callbacks {[name for name, _ in saved]}, this run {[type(cb).__name__ for cb in present]}; give the same."
             )
+        st.model.load_state_dict(tree["model"])
+        st.opt.load_state_dict(tree["opt"])
+        for name in COUNTERS:
+            setattr(st, name, tree["counters"][name])
         for (_, state), cb in zip(saved, present, strict=True):
             cb.load_state_dict(state)
         rng.restore_tensors({name: t.to(torch.uint8).cpu() for name, t in tree["rng"].items()})

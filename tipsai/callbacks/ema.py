@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tipsai.core.callback import Callback
-from tipsai.core.errors import SettingError
+from tipsai.core.errors import NonFiniteLossError, SettingError
 from tipsai.core.state import TrainState
 
 
@@ -44,6 +44,10 @@ class EMA(Callback):
         with torch.no_grad():
             torch._foreach_lerp_(self.averages, list(st.model.parameters()), 1 - decay)
 
+    def after_fit(self, st: TrainState) -> None:
+        if isinstance(st.error, NonFiniteLossError):
+            self.averages = []  # they hold what is not finite; the next fit starts anew
+
     @contextlib.contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:
         """The model with the averaged weights, and afterwards with its own again."""
@@ -60,6 +64,12 @@ class EMA(Callback):
                 own = p.detach().clone()
                 p.copy_(average)
                 average.copy_(own)
+
+    def take_over(self, model: nn.Module) -> None:
+        """Gives the averages to the model for good."""
+        with torch.no_grad():
+            for average, p in zip(self.averages, model.parameters(), strict=True):
+                p.copy_(average)
 
     def state_dict(self) -> dict[str, Any]:
         return {"averages": self.averages, "n_steps": self.n_steps}

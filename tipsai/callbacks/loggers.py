@@ -1,6 +1,7 @@
 """Where the figures go besides the screen (MO11)."""
 
 import csv
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,14 +29,12 @@ class FunctionLogger(Callback):
 def write_csv(path: str | Path, rows: list[Row]) -> None:
     """Writes the rows whole, with the union of their columns."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO(newline="")
+    table = csv.DictWriter(text, columns)
+    table.writeheader()
+    table.writerows(rows)
     with writing(path) as file:
-        import io
-
-        with io.TextIOWrapper(file, "utf-8", newline="", write_through=True) as text:
-            table = csv.DictWriter(text, columns)
-            table.writeheader()
-            table.writerows(rows)
-            text.detach()
+        file.write(text.getvalue().encode())
 
 
 class CSVLogger(Callback):
@@ -63,17 +62,19 @@ class TensorBoardLogger(Callback):
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise MissingExtraError("TensorBoardLogger needs tensorboard: pip install 'tipsai[track]'") from error
-        self.make: Callable[[], Any] = lambda: SummaryWriter(str(folder))
+        self.make: Callable[[int], Any] = lambda step: SummaryWriter(str(folder), purge_step=step)
         self.writer: Any = None
 
     def before_fit(self, st: TrainState) -> None:
-        self.writer = self.make()
+        self.offset = st.first_epoch * st.steps_per_epoch  # a second fit's steps follow the first's
+        # What an interrupted run wrote beyond its checkpoint is void.
+        self.writer = self.make(self.offset + st.step + 1)
 
     def after_log(self, st: TrainState) -> None:
-        first = st.step - len(st.losses)
-        for i, loss in enumerate(st.losses):
-            self.writer.add_scalar("train/objective", loss, first + i + 1)
-        self.writer.add_scalar("train/lr", st.opt.param_groups[-1]["lr"], st.step)
+        step = self.offset + st.step
+        for i, loss in enumerate(st.losses, step - len(st.losses) + 1):
+            self.writer.add_scalar("train/objective", loss, i)
+        self.writer.add_scalar("train/lr", st.opt.param_groups[-1]["lr"], step)
 
     def after_epoch(self, st: TrainState) -> None:
         for name, value in st.row.items():

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from tipsai.core import rng
 from tipsai.core.callback import Callback
-from tipsai.core.errors import require_positive
+from tipsai.core.errors import SettingError, require_positive
 from tipsai.core.state import Batch, TrainState
 
 
@@ -35,8 +35,16 @@ def draw(n: int, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tens
 def mix(x: Tensor, perm: Tensor, lam: Tensor) -> Tensor:
     """Each row times its share, plus its partner's times the rest: [b, ...].
 
+    Raises:
+        SettingError: the inputs are whole numbers (indices, or pictures as bytes).
+
     Source: Zhang et al. 1710.09412.
     """
+    if not x.is_floating_point():
+        raise SettingError(
+            f"mixup got inputs of {x.dtype}, which cannot be mixed; convert them to float first, or give MixUp(..., inside=True) "
+            "and let the model mix after its embeddings."
+        )
     lam = lam.reshape(-1, *[1] * (x.ndim - 1)).to(x.dtype)
     return x * lam + x[perm] * (1 - lam)
 

@@ -1,13 +1,18 @@
 """Callbacks that follow one figure: stopping early, and keeping the best weights (TR13, TR18, TR22)."""
 
+import contextlib
 import math
 from typing import Any
 
 from torch import Tensor
 
+from tipsai.callbacks.ema import EMA
 from tipsai.core.callback import Callback
 from tipsai.core.errors import SettingError, listing, nearest, require_positive
 from tipsai.core.state import TrainState
+
+# What names of figures that should fall are made of: "error_rate", "mean_squared_error", "bits_per_byte".
+FALLING = frozenset(("loss", "error", "mse", "rmse", "mae", "nll", "perplexity", "bits", "deviance"))
 
 
 class Monitor(Callback):
@@ -28,15 +33,7 @@ class Monitor(Callback):
             )
         require_positive("min_delta", min_delta, zero=True)
         self.monitor, self.min_delta = monitor, min_delta
-        falling = monitor.removeprefix("valid_") in (
-            "loss",
-            "error_rate",
-            "mse",
-            "rmse",
-            "mae",
-            "perplexity",
-            "bits_per_byte",
-        )
+        falling = not FALLING.isdisjoint(monitor.split("_"))
         self.sign = 1.0 if (not falling if higher_is_better is None else higher_is_better) else -1.0
         self.best = -math.inf  # times sign, so that higher is always better
         self.best_epoch = 0
@@ -83,10 +80,19 @@ class EarlyStopping(Monitor):
 
     def after_epoch(self, st: TrainState) -> None:
         self.waited = 0 if self.improved(st) else self.waited + 1
+        self._stop_if_spent(st)
+
+    def before_fit(self, st: TrainState) -> None:
+        self._stop_if_spent(st)  # Ctrl-C came in the very epoch that would have ended the run, which now goes on
+
+    def _stop_if_spent(self, st: TrainState) -> None:
         if self.waited >= self.patience:
             st.stop(
                 f"{self.monitor} has not improved for {self.waited} epochs; its best was {self.sign * self.best:.6g} in epoch {self.best_epoch}"
             )
+
+    def after_fit(self, st: TrainState) -> None:
+        self.waited = 0  # the next fit has its own patience
 
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {"waited": self.waited}
@@ -97,13 +103,20 @@ class EarlyStopping(Monitor):
 
 
 class KeepBest(Monitor):
-    """Keeps a copy of the weights of the best epoch; fit(final="best") takes them over at its end."""
+    """Keeps a copy of the weights of the best epoch; fit(final="best") takes them over at its end.
+
+    Attributes:
+        weights: the copy; None before the first epoch.
+        ema: the averages, where they are what is validated; then they are what is kept.
+    """
 
     weights: dict[str, Tensor] | None = None
+    ema: EMA | None = None
 
     def after_epoch(self, st: TrainState) -> None:
         if self.improved(st):
-            self.weights = {name: t.detach().clone() for name, t in st.model.state_dict().items()}
+            with self.ema.applied(st.model) if self.ema is not None else contextlib.nullcontext():
+                self.weights = {name: t.detach().clone() for name, t in st.model.state_dict().items()}
 
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {"weights": self.weights}

@@ -1,5 +1,6 @@
 """Progress on standard error: nested bars in a terminal, a live table in a notebook, a line an epoch in a file."""
 
+import html
 import sys
 import time
 from typing import Any
@@ -113,14 +114,14 @@ class Notebook:
     def open(self, st: TrainState) -> None:
         from IPython.display import HTML, display
 
-        self.html: Any = HTML
+        self.make: Any = HTML
         self.rows: list[dict[str, str]] = []
         self.handle: Any = display(HTML("training..."), display_id=True)  # type: ignore[no-untyped-call]
 
     def _show(self, below: str) -> None:
         header = "".join(f"<th>{name}</th>" for name in (self.rows[-1] if self.rows else ()))
         body = "".join("<tr>" + "".join(f"<td>{value}</td>" for value in row.values()) + "</tr>" for row in self.rows)
-        self.handle.update(self.html(f"<table><tr>{header}</tr>{body}</table>{below}"))
+        self.handle.update(self.make(f"<table><tr>{header}</tr>{body}</table>{below}"))
 
     def step(self, st: TrainState) -> None:
         share = st.step / st.n_steps
@@ -132,4 +133,4 @@ class Notebook:
         self._show("")
 
     def close(self, st: TrainState) -> None:
-        self._show(st.stop_reason)
+        self._show(html.escape(st.stop_reason))

@@ -1,10 +1,10 @@
-"""Sets rates and momentum as a function of progress; it has no state of its own."""
+"""Sets rates and momentum as a function of progress; it has no state of its own, and leaves momentum as it was made."""
 
 from collections.abc import Sequence
 
 from tipsai.core.callback import Callback
 from tipsai.core.state import TrainState
-from tipsai.optim import set_momentum
+from tipsai.optim import default_momentum, set_momentum
 from tipsai.schedule import Schedule, progress
 
 
@@ -28,3 +28,7 @@ class Scheduler(Callback):
             group["lr"] = share * self.peaks[group.get("layer_group", -1)]
         if self.schedule.momentum is not None:
             set_momentum(st.opt, self.schedule.momentum(p))
+
+    def after_fit(self, st: TrainState) -> None:
+        if self.schedule.momentum is not None:
+            set_momentum(st.opt, default_momentum(st.opt))

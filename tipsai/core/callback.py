@@ -78,9 +78,10 @@ def bind(callbacks: Iterable[Callback]) -> Events:
     Raises:
         TypeError: something is no Callback, or has a before_/after_ method that is no event.
     """
-    ordered = sorted(callbacks, key=lambda cb: cb.order)
-    for cb in ordered:
+    callbacks = list(callbacks)
+    for cb in callbacks:
         _check(cb)
+    ordered = sorted(callbacks, key=lambda cb: cb.order)
     return Events(
         *(tuple(getattr(cb, e) for cb in ordered if getattr(type(cb), e) is not getattr(Callback, e)) for e in EVENTS)
     )

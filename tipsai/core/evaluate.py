@@ -1,6 +1,7 @@
 """Evaluation: exact sums over a split, never a mean of batch means; and predictions, a batch at a time."""
 
 import contextlib
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tipsai.core import modes
 from tipsai.core.state import Batch, ComputeLoss, Loss, Metric, Row
 from tipsai.core.step import autocast
 
@@ -15,14 +17,9 @@ from tipsai.core.step import autocast
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; afterwards every module is in the mode it was in."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
+    with modes.kept(model), torch.no_grad():
+        model.eval()
+        yield
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +55,7 @@ class Evaluator:
                 batch_sum, batch_weight = self._batch(model, batch)
                 total += batch_sum
                 weight = weight + batch_weight
-        row = {"loss": float(total) / float(weight)}
+        row = {"loss": float(total) / (float(weight) or math.nan)}  # nothing counted: there is no loss
         return row | {name: float(metric.compute()) for name, metric in self.metrics.items()}
 
     def _batch(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Any]:

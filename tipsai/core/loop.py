@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from tipsai.core import modes
 from tipsai.core.callback import Events
-from tipsai.core.errors import NonFiniteLossError
+from tipsai.core.errors import DataError, NonFiniteLossError
 from tipsai.core.state import Batch, BatchSource, Row, TrainState
 from tipsai.core.step import Step
 
@@ -31,15 +32,15 @@ def train(
 
     Raises:
         NonFiniteLossError: the loss stopped being finite; the model was put back to st.weights.
+        DataError: the source gave fewer batches than its length says.
     """
     try:
         _fire(events.before_fit, st)
-        while st.step < st.n_steps and not st.stop_reason:
+        # A run that goes on from its last step has still to judge the epoch which that step ended.
+        while (st.step < st.n_steps or st.step_in_epoch) and not st.stop_reason:
             if _epoch(st, source, events, step, accumulate):
-                st.row = {
-                    "epoch": st.total_epoch + 1,
-                    "train_objective": st.objective_sum / st.objective_weight,
-                } | validate()
+                objective = st.objective_sum / (st.objective_weight or math.nan)
+                st.row = {"epoch": st.total_epoch + 1, "train_objective": objective} | validate()
                 st.epoch, st.step_in_epoch = st.epoch + 1, 0
                 st.objective_sum = st.objective_weight = 0.0
                 st.history.append(st.row)
@@ -54,10 +55,12 @@ def train(
 
 def _epoch(st: TrainState, source: BatchSource, events: Events, step: Step, accumulate: int) -> bool:
     """Runs one epoch, or what is left of it; True if it came to its end."""
-    st.model.train()
+    modes.train(st.model)
     st.weights = {name: t.detach().clone() for name, t in st.model.state_dict().items()}
     _fire(events.before_epoch, st)
-    batches = source.batches(seed=st.seed, epoch=st.total_epoch, start=st.step_in_epoch * accumulate)
+    left = st.step < st.n_steps  # False in a run that goes on from its last step
+    start = st.step_in_epoch * accumulate
+    batches = source.batches(seed=st.seed, epoch=st.total_epoch, start=start) if left else iter(())
     last = time.perf_counter()
     for group in _groups(batches, accumulate):
         step(st, group, events)
@@ -73,7 +76,13 @@ def _epoch(st: TrainState, source: BatchSource, events: Events, step: Step, accu
             break
     fetch(st)
     _fire(events.after_log, st)
-    return st.step_in_epoch == st.steps_per_epoch or st.step == st.n_steps
+    ended = st.step_in_epoch == st.steps_per_epoch or st.step == st.n_steps
+    if not ended and not st.stop_reason:
+        raise DataError(
+            f"the training data ended after {st.step_in_epoch} of {st.steps_per_epoch} steps of an epoch; "
+            "the loader's length must be the number of batches it gives, every time."
+        )
+    return ended
 
 
 def _groups(batches: Iterator[Batch], n: int) -> Iterator[tuple[Batch, ...]]:
@@ -82,15 +91,15 @@ def _groups(batches: Iterator[Batch], n: int) -> Iterator[tuple[Batch, ...]]:
 
 
 def fetch(st: TrainState) -> None:
-    """Brings what the steps left on the device to the host in one go, and checks that every loss is finite."""
-    losses, norms = _floats(st.pending_losses), _floats(st.pending_norms)
+    """Brings what the steps left on the device to the host in one go, and checks that every loss and gradient is finite."""
+    losses, norms, rates = _floats(st.pending_losses), _floats(st.pending_norms), st.pending_rates
     tensors = [w for w in st.pending_weights if isinstance(w, Tensor)]
     counts = iter(_floats(tensors))
     weights = [next(counts) if isinstance(w, Tensor) else float(w) for w in st.pending_weights]
-    st.pending_losses, st.pending_weights, st.pending_norms = [], [], []
-    bad = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), None)
-    if bad is not None:
-        _fail(st, losses, bad)
+    st.pending_losses, st.pending_weights, st.pending_norms, st.pending_rates = [], [], [], []
+    for i, (loss, norm) in enumerate(zip(losses, norms or losses, strict=True)):
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            _fail(st, losses[: i + 1], norm, len(losses) - i - 1, rates[i])
     for loss, weight in zip(losses, weights, strict=True):
         st.objective_sum += loss * weight
         st.objective_weight += weight
@@ -101,14 +110,15 @@ def _floats(tensors: list[Tensor]) -> list[float]:
     return torch.stack(tensors).float().cpu().tolist() if tensors else []  # one wait for all of them
 
 
-def _fail(st: TrainState, losses: list[float], bad: int) -> None:
-    step = st.step - len(losses) + bad + 1
-    before = losses[bad - 1] if bad else (st.losses[-1] if st.losses else math.nan)
+def _fail(st: TrainState, losses: list[float], norm: float, n_later: int, rate: float) -> None:
+    found = f"loss is {losses[-1]}" if not math.isfinite(losses[-1]) else f"gradient's norm is {norm}"
+    finite = [loss for loss in [*st.losses[-1:], *losses] if math.isfinite(loss)]
+    before = f"the last finite loss was {finite[-1]:.6g}" if finite else "no loss before it was seen"
     assert st.weights is not None
     st.model.load_state_dict(st.weights)
     raise NonFiniteLossError(
-        f"The loss is {losses[bad]} at step {step} of {st.n_steps}, at a learning rate of {st.opt.param_groups[-1]['lr']:.3g}; "
-        f"the last finite loss was {before:.6g}. The model is back at its last good weights. "
+        f"The {found} at step {st.step - n_later} of {st.n_steps}, at a learning rate of {float(rate):.3g}; "
+        f"{before}. The model is back at its last good weights. "
         "Lower lr (learn.lr_find() suggests one), or look for infinite or huge values among the inputs."
     )
 
@@ -119,12 +129,15 @@ def _fire(listeners: tuple[Callable[[TrainState], None], ...], st: TrainState) -
 
 
 def _fire_all(listeners: tuple[Callable[[TrainState], None], ...], st: TrainState) -> None:
-    """Every after_fit runs, even if one of them fails; the first failure is raised at the end."""
+    """Every after_fit runs, even if one fails. The first failure is raised, unless an error ended training: that one stands."""
     errors = []
     for listen in listeners:
         try:
             listen(st)
         except Exception as error:  # kept, and raised below
             errors.append(error)
-    if errors:
+    if st.error is not None:
+        for failure in errors:
+            st.error.add_note(f"after_fit failed too: {type(failure).__name__}: {failure}")
+    elif errors:
         raise errors[0]

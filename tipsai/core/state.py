@@ -94,6 +94,7 @@ class TrainState:
     pending_losses: list[Tensor] = field(default_factory=list)
     pending_weights: list[Tensor | float] = field(default_factory=list)
     pending_norms: list[Tensor] = field(default_factory=list)
+    pending_rates: list[float] = field(default_factory=list)
     # What the last fetch brought, on the host, for after_log.
     losses: list[float] = field(default_factory=list)
     norms: list[float] = field(default_factory=list)

@@ -38,6 +38,11 @@ def autocast(precision: str, device: torch.device) -> contextlib.AbstractContext
     return contextlib.nullcontext() if dtype is None else torch.autocast(device.type, dtype)
 
 
+def _divisor(weight: Tensor | float) -> Tensor | float:
+    """The weight, or 1 where nothing counts (every token ignored), whose sum of 0 is then a loss of 0."""
+    return weight + (weight == 0) if isinstance(weight, Tensor) else weight or 1.0
+
+
 @dataclass(slots=True)
 class Step:
     """What one optimizer step does; called with the state and the micro-batches of its group."""
@@ -60,24 +65,27 @@ class Step:
             total, weight = self.forward(st)
             totals.append(total)
             weights.append(weight)
-            st.loss = total / weight
+            st.loss = total / _divisor(weight)
             for listen in events.after_loss:
                 listen(st)
             # A group is optimised as sum over weight of the whole. Its weight is known only at its end, so each
             # micro-batch goes backward over the first one's weight, and the gradients are put right afterwards.
-            loss = st.loss if single else total / weights[0]
+            loss = st.loss if single else total / _divisor(weights[0])
             (self.scaler.scale(loss) if self.scaler else loss).backward()  # type: ignore[no-untyped-call]
             totals[-1] = total.detach()
         whole = weights[0] if single else sum(weights[1:], weights[0])
-        st.loss = st.loss.detach() if single and st.loss is not None else sum(totals[1:], totals[0]) / whole
+        st.loss = st.loss.detach() if single and st.loss is not None else sum(totals[1:], totals[0]) / _divisor(whole)
         if not single:
-            torch._foreach_mul_([p.grad for p in params if p.grad is not None], weights[0] / whole)
+            share = _divisor(weights[0]) / _divisor(whole)
+            torch._foreach_mul_([p.grad for p in params if p.grad is not None], share)
         if self.scaler:
             self.scaler.unscale_(st.opt)
         for listen in events.after_backward:
             listen(st)
         if st.clip is not None:
-            st.pending_norms.append(torch.nn.utils.clip_grad_norm_(params, st.clip, foreach=True))
+            norm = torch.nn.utils.clip_grad_norm_(params, st.clip, foreach=True)
+            # A gradient that overflowed and is left out does no harm, and is no reason to stop.
+            st.pending_norms.append(norm.nan_to_num(0.0, 0.0) if self.scaler or st.skip_step else norm)
         if not st.skip_step:
             self.scaler.step(st.opt) if self.scaler else st.opt.step()
         if self.scaler:
@@ -85,6 +93,7 @@ class Step:
         st.skip_step = False
         st.pending_losses.append(st.loss)
         st.pending_weights.append(whole)
+        st.pending_rates.append(st.opt.param_groups[-1]["lr"])
 
     def forward(self, st: TrainState) -> tuple[Tensor, Tensor | float]:
         """The batch's loss as (sum, weight); st.pred is set where there is one."""

@@ -1,5 +1,6 @@
 """Blocks say what a field means; a DataBlock says where items come from, how they are split, and what is done to them."""
 
+import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self
 
@@ -7,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tipsai.core import rng
 from tipsai.core.errors import DataError, SettingError
-from tipsai.core.state import Loss
-from tipsai.data.loaders import BatchTransform, DataLoaders, ItemLoader
+from tipsai.core.state import Batch, Loss
+from tipsai.data.loaders import BatchTransform, DataLoaders, Draw, ItemLoader, travels
 from tipsai.data.processor import Labels, Processor, Standardize
 from tipsai.data.split import Split, random_split
 from tipsai.losses import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
@@ -26,9 +28,10 @@ class Block:
 
     def fit(self, items: Sequence[Any]) -> Self:
         """Fits the processors, each on what the one before it makes of the training items."""
-        for processor in self.processors:
+        for i, processor in enumerate(self.processors):
+            if i:
+                items = [self.processors[i - 1].encode(item) for item in items]
             processor.fit(items)
-            items = [processor.encode(item) for item in items]
         return self
 
     def encode(self, item: Any) -> Any:
@@ -126,6 +129,12 @@ class CategoryBlock(Block):
         return cls(d["labels"])
 
 
+def _collection(item: Iterable[Any]) -> Iterable[Any]:
+    if isinstance(item, str) or not isinstance(item, Iterable):
+        raise DataError(f"an item has the labels {item!r}; expected a collection of labels, such as {[item]!r}.")
+    return item
+
+
 class MultiCategoryBlock(Block):
     """Several labels at once; items are collections of labels, targets bool [b, C].
 
@@ -141,12 +150,12 @@ class MultiCategoryBlock(Block):
         return self.vocab.n
 
     def fit(self, items: Sequence[Iterable[Any]]) -> Self:
-        self.vocab.fit([label for item in items for label in item])
+        self.vocab.fit([label for item in items for label in _collection(item)])
         return self
 
     def encode(self, item: Iterable[Any]) -> Tensor:
         target = torch.zeros(self.vocab.n, dtype=torch.bool)
-        target[[self.vocab.encode(label) for label in item]] = True
+        target[[self.vocab.encode(label) for label in _collection(item)]] = True
         return target
 
     def decode(self, value: Tensor) -> list[Any]:
@@ -232,27 +241,62 @@ def _second(item: Any) -> Any:
     return item[1]
 
 
-class EncodedItems:
-    """Items as a torch Dataset of (x, y), encoded when asked for. Augmented in training only (DA11)."""
+class Mapped(Sequence[Any]):
+    """A sequence seen through a function, which is called when an item is asked for.
 
-    def __init__(self, block: "DataBlock", items: Sequence[Any], augment: bool) -> None:
-        self.block, self.items, self.augment = block, items, augment
+    Sent to a worker process it takes the function with it; a lambda, which cannot travel, is called for all items then,
+    and its values go instead.
+    """
+
+    def __init__(self, function: Callable[[Any], Any] | None, items: Sequence[Any]) -> None:
+        self.function, self.items = function, items
 
     def __len__(self) -> int:
         return len(self.items)
 
+    def __getitem__(self, index: Any) -> Any:
+        return self.items[index] if self.function is None else self.function(self.items[index])
+
+    def __getstate__(self) -> dict[str, Any]:
+        if not travels(self.function):
+            self.function, self.items = None, list(self)  # kept, since every worker of every epoch gets them
+        return self.__dict__
+
+
+class EncodedItems:
+    """Inputs and targets as a torch Dataset of (x, y), encoded when asked for.
+
+    Args:
+        blocks: the input's and the target's, fitted.
+        x: inputs.
+        y: targets; None for new items, which have none.
+        augment: changes an input before it is encoded; in training only (DA11).
+    """
+
+    def __init__(
+        self,
+        blocks: tuple[Block, Block],
+        x: Sequence[Any],
+        y: Sequence[Any] | None,
+        augment: Callable[[Any], Any] | None = None,
+    ) -> None:
+        self.blocks, self.x, self.y, self.augment = blocks, x, y, augment
+
+    def __len__(self) -> int:
+        return len(self.x)
+
     def __getitem__(self, index: int) -> tuple[Any, Any]:
-        block, item = self.block, self.items[index]
-        x = block.get_x(item)
-        if self.augment and block.item_aug is not None:
-            x = block.item_aug(x)
-        return block.x_block.encode(x), block.y_block.encode(block.get_y(item))
+        x = self.x[index]
+        if self.augment is not None:
+            x = self.augment(x)
+        return self.blocks[0].encode(x), None if self.y is None else self.blocks[1].encode(self.y[index])
 
     def without_augmentation(self) -> "EncodedItems":
-        return EncodedItems(self.block, self.items, augment=False)
+        return EncodedItems(self.blocks, self.x, self.y)
 
     def collate(self, samples: Sequence[tuple[Any, Any]]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        return self.block.x_block.collate([x for x, _ in samples]), self.block.y_block.collate([y for _, y in samples])
+        x = self.blocks[0].collate([x for x, _ in samples])
+        return x, () if self.y is None else self.blocks[1].collate([y for _, y in samples])
 
 
 class DataBlock:
@@ -282,83 +326,87 @@ class DataBlock:
         self.get_items, self.splitter, self.get_x, self.get_y = get_items, splitter, get_x, get_y
         self.item_aug, self.batch_aug = item_aug, tuple(batch_aug)
 
-    def __getstate__(self) -> dict[str, Any]:
-        # Workers need neither the source nor the splitter; leaving them out lets both be lambdas.
-        return self.__dict__ | {"get_items": None, "splitter": None, "batch_aug": ()}
-
     def _split(self, source: Any) -> tuple[Sequence[Any], Split]:
         items = self.get_items(source) if self.get_items else source
+        if not hasattr(items, "__len__") or not hasattr(items, "__getitem__"):
+            raise DataError(
+                f"the items are a {type(items).__name__}; expected a sequence. Give get_items, or a list of the items."
+            )
         if not len(items):
             raise DataError("the source has no items; check the path or the function get_items.")
-        split = (self.splitter or (lambda items: random_split(len(items))))(items)
+        split = self.splitter(items) if self.splitter else random_split(len(items))
         if not len(split.train):
             raise DataError(f"the splitter left none of {len(items)} items for training.")
         return items, split
 
     def dataloaders(self, source: Any, bs: int = 64, n_workers: int = 0) -> DataLoaders:
-        """Splits the source, fits the blocks on its training items, and gives loaders for each part."""
-        items, split = self._split(source)
-        train, valid, test = ([items[int(i)] for i in part] for part in split)
-        self.x_block.fit([self.get_x(item) for item in train])
-        self.y_block.fit([self.get_y(item) for item in train])
+        """Splits the source, fits copies of the blocks on its training items, and gives loaders for each part.
+
+        Args:
+            source: what get_items takes, or a sequence of items.
+            bs: items a batch.
+            n_workers: processes that read and encode; see loaders.default_workers.
+
+        Returns:
+            loaders whose `blocks` are the fitted copies.
+        """
+        return self._loaders(*self._split(source), bs, n_workers)
+
+    def _loaders(self, items: Sequence[Any], split: Split, bs: int, n_workers: int) -> DataLoaders:
+        blocks = copy.deepcopy((self.x_block, self.y_block))  # so that one DataBlock serves several sources
+        parts = [[items[int(i)] for i in part] for part in split]
+        blocks[0].fit(Mapped(self.get_x, parts[0]))
+        blocks[1].fit(Mapped(self.get_y, parts[0]))
 
         def loader(part: list[Any], training: bool) -> ItemLoader | None:
-            data = EncodedItems(self, part, augment=training)
-            return ItemLoader(data, bs, shuffle=training, n_workers=n_workers, collate=data.collate) if part else None
+            if not part:
+                return None
+            augment = self.item_aug if training else None
+            data = EncodedItems(blocks, Mapped(self.get_x, part), Mapped(self.get_y, part), augment)
+            return ItemLoader(data, bs, shuffle=training, n_workers=n_workers, collate=data.collate)
 
-        loaders = DataLoaders(
-            loader(train, True), loader(valid, False), loader(test, False), blocks=(self.x_block, self.y_block)
-        )
+        def encoder(new: Sequence[Any], bs: int) -> ItemLoader:
+            data = EncodedItems(blocks, Mapped(self.get_x, new), None)
+            return ItemLoader(data, bs, n_workers=n_workers, collate=data.collate)
+
+        train, valid, test = (loader(part, i == 0) for i, part in enumerate(parts))
+        loaders = DataLoaders(train, valid, test, blocks=blocks)
         loaders.batch_tfms = self.batch_aug
-        loaders.encoder = lambda new, bs: ItemLoader(
-            _InputItems(self, new), bs, shuffle=False, n_workers=n_workers, collate=_InputItems(self, new).collate
-        )
+        loaders.encoder = encoder
         return loaders
 
     def summary(self, source: Any, bs: int = 4) -> None:
         """Prints what one sample and one batch are at every stage (DA02)."""
         items, split = self._split(source)
-        print(
-            f"items       {len(items)}: {len(split.train)} training, {len(split.valid)} validation, {len(split.test)} test"
-        )
+        sizes = f"{len(split.train)} training, {len(split.valid)} validation, {len(split.test)} test"
+        print(f"items        {len(items)}: {sizes}")
         item = items[int(split.train[0])]
         x, y = self.get_x(item), self.get_y(item)
-        print(f"one item    {_brief(item)}\nget_x       {_brief(x)}\nget_y       {_brief(y)}")
-        loaders = self.dataloaders(source, bs)
-        if self.item_aug is not None:
-            x = self.item_aug(x)
-            print(f"item_aug    {_brief(x)}")
-        for name, block, value in (("x", self.x_block, x), ("y", self.y_block, y)):
+        print(f"one item     {_brief(item)}\nget_x        {_brief(x)}\nget_y        {_brief(y)}")
+        loaders = self._loaders(items, split, bs, 0)
+        assert loaders.train is not None and loaders.blocks is not None
+        with rng.preserved():
+            if self.item_aug is not None:
+                x = self.item_aug(x)
+                print(f"item_aug     {_brief(x)}")
+        for name, block, value in (("x", loaders.blocks[0], x), ("y", loaders.blocks[1], y)):
+            stage = value
             for processor in block.processors:
-                value = processor.encode(value)
-                print(f"{name}: {type(processor).__name__:<12}{_brief(value)}")
-            if not block.processors:
-                value = block.encode(value)
-            print(f"{name}: encoded   {_brief(value)}\n{name}: shown     {block.show(value)}")
-        assert loaders.train is not None
-        batch = next(iter(loaders.train.batches()))
-        for name, tensors in (("batch.x", batch.x), ("batch.y", batch.y)):
-            for tensor in tensors:
-                print(f"{name:<12}{_brief(tensor)}")
+                stage = processor.encode(stage)
+                print(f"{name}: {type(processor).__name__:<10}{_brief(stage)}")
+            encoded = block.encode(value)
+            print(f"{name}: encoded   {_brief(encoded)}\n{name}: shown     {block.show(encoded)}")
+        batch = next(loaders.train.batches())
+        _show_batch("batch", batch)
         for transform in self.batch_aug:
-            batch = transform(batch, None)
-            print(f"batch_aug   {transform!r}: {[_brief(t) for t in batch.x]}")
+            batch = transform(batch, Draw(0, 0, 0))
+            _show_batch(getattr(transform, "__name__", type(transform).__name__), batch)
 
 
-class _InputItems:
-    """New items without targets: get_x is given each item as it is, as in training."""
-
-    def __init__(self, block: DataBlock, items: Sequence[Any]) -> None:
-        self.block, self.items = block, items
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.block.x_block.encode(self.block.get_x(self.items[index]))
-
-    def collate(self, samples: Sequence[Any]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        return self.block.x_block.collate(samples), ()
+def _show_batch(name: str, batch: Batch) -> None:
+    for field, tensors in zip("xy", batch, strict=True):
+        for tensor in tensors:
+            print(f"{name + '.' + field:<12} {_brief(tensor)}")
 
 
 def _brief(value: Any) -> str:

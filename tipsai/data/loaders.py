@@ -1,6 +1,9 @@
 """Loaders: a split's batches from any position, as a function of (seed, epoch, position) alone."""
 
+import logging
+import multiprocessing
 import os
+import pickle  # noqa: S403  multiprocessing sends with it; nothing is ever read back from a file
 import random
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +19,8 @@ from tipsai.core.state import Batch
 
 if TYPE_CHECKING:
     from tipsai.data.block import Block
+
+log = logging.getLogger("tipsai")
 
 
 class Draw(NamedTuple):
@@ -57,8 +62,10 @@ class Loader(Protocol):
         """At most n items, drawn once and for all, without augmentation."""
 
 
-def _n_batches(n_items: int, bs: int) -> int:
-    return -(-n_items // bs)
+def _n_batches(n_items: int, bs: int, training: bool) -> int:
+    """How many batches; in training, a last one of a single row is left out, since batch norm cannot take it."""
+    alone = training and bs > 1 and n_items > bs and n_items % bs == 1
+    return -(-n_items // bs) - alone
 
 
 def check_bs(bs: int) -> int:
@@ -72,6 +79,10 @@ class TensorRows:
     """Rows of tensors that share their first dimension."""
 
     def __init__(self, x: tuple[Tensor, ...], y: tuple[Tensor, ...] = ()) -> None:
+        if not x or any(t.ndim == 0 for t in (*x, *y)):
+            raise DataError(
+                "x or y is a single number or nothing at all; expected tensors whose first dimension is rows."
+            )
         lengths = {len(t) for t in (*x, *y)}
         if len(lengths) != 1:
             raise DataError(f"x and y have {sorted(lengths)} rows; expected the same number in each.")
@@ -89,6 +100,32 @@ class TensorRows:
         return Batch(tuple(t.index_select(0, index) for t in self.x), tuple(t.index_select(0, index) for t in self.y))
 
 
+def as_tensors(value: Any) -> tuple[Tensor, ...]:
+    """One or several tensors, from a tensor, an array, numbers, or a tuple of tensors and arrays.
+
+    NumPy's float64 becomes torch's default type, as Python's numbers do; tensors stay as they are.
+
+    Raises:
+        DataError: there is something that makes no tensor, such as text.
+    """
+    if isinstance(value, tuple | list) and value and all(isinstance(v, Tensor | np.ndarray) for v in value):
+        return tuple(_as_tensor(v) for v in value)
+    return (_as_tensor(value),)
+
+
+def _as_tensor(value: Any) -> Tensor:
+    if isinstance(value, Tensor):
+        return value
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise DataError(
+            f"{type(value).__name__} of type {array.dtype} makes no tensor; expected numbers. "
+            "Encode it first, or use TabularDataLoaders.from_df for a table."
+        )
+    made = torch.from_numpy(np.array(array))  # a copy: pandas hands out memory that must not be written to
+    return made.to(torch.get_default_dtype()) if made.dtype == torch.float64 else made
+
+
 class RowLoader:
     """Batches sliced from rows in memory; shuffled between epochs if asked (DA09).
 
@@ -103,8 +140,7 @@ class RowLoader:
         self.n_items = len(rows)
 
     def __len__(self) -> int:
-        n = _n_batches(self.n_items, self.bs)
-        return n - 1 if self.shuffle and n > 1 and self.bs > 1 and self.n_items % self.bs == 1 else n
+        return _n_batches(self.n_items, self.bs, self.shuffle)
 
     def batches(self, *, seed: int = 0, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
         order = rng.order(self.n_items, seed, epoch) if self.shuffle else None
@@ -142,6 +178,24 @@ def to_batch(sample: Any) -> Batch:
     return Batch(x, y)
 
 
+class _Nowhere:
+    """A file that forgets what is written to it."""
+
+    def write(self, data: bytes) -> int:
+        return len(data)
+
+
+def travels(thing: Any) -> bool:
+    """Whether multiprocessing can send something to a fresh process; lambdas and local classes cannot go."""
+    try:
+        pickle.Pickler(_Nowhere(), pickle.HIGHEST_PROTOCOL).dump(thing)
+    except (pickle.PicklingError, AttributeError, TypeError):  # which one depends on the thing and on Python's version
+        return False
+    except RuntimeError:  # locks and queues go only while a process is being started
+        return True
+    return True
+
+
 class _Seeded:
     """A dataset asked by (index, seed): each item's randomness is seeded by its epoch and position, in any worker."""
 
@@ -174,7 +228,8 @@ class ItemLoader:
         dataset: has __len__ and __getitem__.
         bs: items a batch.
         shuffle: a new order each epoch, and randomness in the items seeded by position.
-        n_workers: processes; 0 decodes in this one. See default_workers.
+        n_workers: processes; 0 decodes in this one. See default_workers. What cannot be sent to processes that start
+            afresh (macOS, Windows) is decoded here instead, which is said.
         collate: from a list of samples to (x, y); torch's default without.
     """
 
@@ -199,20 +254,39 @@ class ItemLoader:
             n_workers,
             collate,
         )
+        if isinstance(n_workers, bool) or not isinstance(n_workers, int) or n_workers < 0:
+            raise SettingError(f"n_workers is {n_workers!r}; expected a whole number of processes, 0 for none.")
+        self.sent = False  # whether it is known that the dataset can be sent to workers
         self.n_items = len(dataset)
+        if not self.n_items:
+            raise DataError("a split has no items.")
 
     def __len__(self) -> int:
-        n = _n_batches(self.n_items, self.bs)
-        return n - 1 if self.shuffle and n > 1 and self.bs > 1 and self.n_items % self.bs == 1 else n
+        return _n_batches(self.n_items, self.bs, self.shuffle)
+
+    def _workers(self) -> int:
+        """The workers that can be had: none where they start afresh and the dataset cannot be sent to them."""
+        afresh = multiprocessing.get_start_method() != "fork"
+        if self.n_workers and afresh and not self.sent and not travels((self.dataset, self.collate)):
+            log.warning(
+                "the items are decoded in this process, not in %d workers: the dataset holds a lambda or a local class, "
+                "which cannot be sent to another process. Define it with def or class at the top of a module.",
+                self.n_workers,
+            )
+            self.n_workers = 0
+        self.sent = True
+        return self.n_workers
 
     def batches(self, *, seed: int = 0, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
         order = (rng.order(self.n_items, seed, epoch) if self.shuffle else torch.arange(self.n_items)).tolist()
-        keys = [(i, rng.derive(seed, "item", epoch, at) if self.shuffle else None) for at, i in enumerate(order)]
-        chosen = [keys[i : i + self.bs] for i in range(start * self.bs, len(self) * self.bs, self.bs)]
+        first, last = start * self.bs, min(len(self) * self.bs, self.n_items)
+        keys = [(order[at], rng.derive(seed, "item", epoch, at) if self.shuffle else None) for at in range(first, last)]
+        chosen = [keys[i : i + self.bs] for i in range(0, len(keys), self.bs)]
+        n_workers = self._workers()
         loader: Any = torch.utils.data.DataLoader(
-            _Seeded(self.dataset, in_worker=self.n_workers > 0),  # type: ignore[arg-type]
+            _Seeded(self.dataset, in_worker=n_workers > 0),  # type: ignore[arg-type]
             batch_sampler=chosen,
-            num_workers=self.n_workers,
+            num_workers=n_workers,
             collate_fn=self.collate,
             pin_memory=torch.cuda.is_available(),
             generator=rng.generator(seed, "workers", epoch),
@@ -343,6 +417,8 @@ class DataLoaders:
     def from_tensors(cls, train: Any, valid: Any = None, test: Any = None, *, bs: int = 64) -> "DataLoaders":
         """From tensors (or arrays) in memory; each split is (x, y), x and y a tensor or a tuple of them.
 
+        NumPy's float64 becomes float32; tensors keep their type.
+
         Raises:
             DataError: their lengths differ, or a split is empty.
         """
@@ -353,19 +429,13 @@ class DataLoaders:
         def loader(part: Any, training: bool) -> RowLoader | None:
             if part is None:
                 return None
-            x, y = (
-                tuple(torch.as_tensor(t) for t in (side if isinstance(side, tuple | list) else (side,)))
-                for side in part
-            )
-            rows = TensorRows(x, y)
+            rows = TensorRows(*map(as_tensors, part))
             if not len(rows):
                 raise DataError("a split has no rows.")
             return RowLoader(rows, bs if training else max(check_bs(bs), EVAL_ROWS), shuffle=training)
 
         made = cls(loader(train, True), loader(valid, False), loader(test, False))
-        made.encoder = lambda items, bs: RowLoader(
-            TensorRows(tuple(torch.as_tensor(t) for t in (items if isinstance(items, tuple | list) else (items,)))), bs
-        )
+        made.encoder = lambda items, bs: RowLoader(TensorRows(as_tensors(items)), bs)
         return made
 
     @classmethod
@@ -394,7 +464,7 @@ class DataLoaders:
             raise SettingError(
                 "these loaders were made from datasets or loaders, so new items cannot be encoded; pass a loader to get_preds."
             )
-        return self.encoder(items, bs or max(EVAL_ROWS, self.bs))
+        return self.encoder(items, max(EVAL_ROWS, self.bs) if bs is None else check_bs(bs))
 
     @property
     def bs(self) -> int:

@@ -58,6 +58,8 @@ def key(value: Any) -> str:
         return str(int(value))
     if isinstance(value, float | np.floating):
         return str(int(value)) if math.isfinite(value) and value == int(value) else repr(float(value))
+    if isinstance(value, datetime.datetime) and value.tzinfo is not None:
+        value = value.astimezone(datetime.UTC).replace(tzinfo=None)
     if isinstance(value, datetime.date | np.datetime64):
         return str(np.datetime64(value).astype("datetime64[us]"))
     return str(value).strip()
@@ -79,6 +81,8 @@ class Labels(Processor):
 
     def __init__(self, labels: Sequence[Any] | None = None) -> None:
         self.labels_: list[str | int | float | bool] = []
+        self.codes_: dict[str, int] = {}
+        self.known = labels is not None  # beforehand, so that fitting changes nothing
         if labels is not None:
             self._set(labels)
 
@@ -88,7 +92,7 @@ class Labels(Processor):
         self.codes_ = {name: code for code, name in enumerate(by_key)}
 
     def fit(self, items: Iterable[Any]) -> Self:
-        if not self.labels_:
+        if not self.known:
             distinct = {key(item): item for item in items if not is_missing(item)}.values()
             numeric = all(isinstance(item, int | float | np.number) for item in distinct)
             self._set(sorted(distinct) if numeric else sorted(distinct, key=key))
@@ -132,7 +136,8 @@ class Standardize(Processor):
         values = values.reshape(len(values), -1)
         self.mean_: list[float] = np.nanmean(values, 0).tolist()
         spread = np.nanstd(values, 0)
-        self.std_: list[float] = np.where(spread > 0, spread, 1.0).tolist()
+        # Equal numbers can differ from their mean by rounding; dividing by that would blow up the next other number.
+        self.std_: list[float] = np.where(spread > 1e-14 * np.abs(self.mean_), spread, 1.0).tolist()
         return self
 
     def encode(self, item: Any) -> Any:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tipsai.core.errors import SettingError, listing
-from tipsai.data.processor import key
+from tipsai.data.processor import is_missing, key
 
 Index = NDArray[np.int64]
 
@@ -23,8 +23,8 @@ def _sizes(n: int, valid: float, test: float) -> tuple[int, int]:
         raise SettingError(
             f"valid={valid} and test={test}; expected shares of at least 0 that leave some for training."
         )
-    n_valid = max(1, round(n * valid)) if valid and n > 1 else 0
-    n_test = max(1, round(n * test)) if test and n > 2 else 0
+    n_valid = min(max(1, round(n * valid)), n - 1 - (test > 0 and n > 2)) if valid and n > 1 else 0
+    n_test = min(max(1, round(n * test)), n - 1 - n_valid) if test and n > 1 else 0
     return n_valid, n_test
 
 
@@ -32,6 +32,11 @@ def _cut(order: Index, n_valid: int, n_test: int) -> Split:
     """Takes validation, then test, from the front of an order; each part comes back sorted."""
     valid, test, train = np.split(order, [n_valid, n_valid + n_test])
     return Split(np.sort(train), np.sort(valid), np.sort(test))
+
+
+def _by_side(side: Index) -> Split:
+    """From 0 (training), 1 (validation) or 2 (test) for each item."""
+    return Split(*(np.flatnonzero(side == i).astype(np.int64) for i in range(3)))
 
 
 def random_split(n: int, valid: float = 0.2, test: float = 0.0, *, seed: int = 0) -> Split:
@@ -42,23 +47,43 @@ def random_split(n: int, valid: float = 0.2, test: float = 0.0, *, seed: int = 0
 def stratified_split(
     labels: Sequence[Any] | NDArray[Any], valid: float = 0.2, test: float = 0.0, *, seed: int = 0
 ) -> Split:
-    """Shares at random, with every class in the same proportion in each part.
+    """Shares at random, with every class in the same proportion in each part, within one item a class.
 
-    A class with a single item goes to training. Proportions hold within one item a class.
+    Every class keeps at least one item in training; where classes are tiny, the other parts may end up smaller for it.
     """
-    names = np.array([key(label) for label in labels])
+    names = np.array([key(label) for label in labels], dtype=str)
     rng = np.random.default_rng(seed)
-    n_valid, n_test = _sizes(len(names), valid, test)
+    totals = _sizes(len(names), valid, test)
     _, inverse, counts = np.unique(names, return_inverse=True, return_counts=True)
+    room = counts - 1
+    n_valid = _apportion(counts, valid, totals[0], room, rng)
+    n_test = _apportion(counts, test, totals[1], room - n_valid, rng)
     shuffled = rng.permutation(len(names))
-    # Each item's place within its class, as a share of the class: taking the smallest takes evenly from all classes.
     by_class = shuffled[np.argsort(inverse[shuffled], kind="stable")]
-    starts = np.repeat(np.cumsum(counts) - counts, counts)
-    place = (np.arange(len(names)) - starts + rng.uniform(0.3, 0.7, len(counts))[inverse[by_class]]) / counts[
-        inverse[by_class]
-    ]
-    place[counts[inverse[by_class]] == 1] = 2.0  # after all others
-    return _cut(by_class[np.argsort(place, kind="stable")].astype(np.int64), n_valid, n_test)
+    place = np.arange(len(names)) - np.repeat(np.cumsum(counts) - counts, counts)  # within the class
+    end_valid, end_test = np.repeat(n_valid, counts), np.repeat(n_valid + n_test, counts)
+    side = np.empty(len(names), np.int64)
+    side[by_class] = np.where(place < end_valid, 1, np.where(place < end_test, 2, 0))
+    return _by_side(side)
+
+
+def _apportion(counts: Index, share: float, total: int, room: Index, rng: np.random.Generator) -> Index:
+    """How many of each class, so that they add up to total: the whole parts, then one more by largest remainder.
+
+    Args:
+        counts: items of each class.
+        share: of each class.
+        total: over all classes; less comes out where there is no room.
+        room: the most of each class.
+        rng: breaks ties.
+    """
+    exact = counts * share
+    whole: Index = np.minimum(np.floor(exact + 1e-9).astype(np.int64), room)
+    rest = exact - whole
+    open_to = np.flatnonzero((whole < room) & (rest > 1e-9))
+    ranked = open_to[np.lexsort((rng.random(len(open_to)), -rest[open_to].round(9)))]
+    whole[ranked[: max(0, total - int(whole.sum()))]] += 1
+    return whole
 
 
 def group_split(groups: Sequence[Any] | NDArray[Any], valid: float = 0.2, test: float = 0.0, *, seed: int = 0) -> Split:
@@ -67,7 +92,7 @@ def group_split(groups: Sequence[Any] | NDArray[Any], valid: float = 0.2, test: 
     Raises:
         SettingError: there are too few groups for the parts.
     """
-    names = np.array([key(group) for group in groups])
+    names = np.array([key(group) for group in groups], dtype=str)
     distinct, inverse = np.unique(names, return_inverse=True)
     needed = 1 + (valid > 0) + (test > 0)
     if len(distinct) < needed:
@@ -76,20 +101,31 @@ def group_split(groups: Sequence[Any] | NDArray[Any], valid: float = 0.2, test: 
         )
     n_valid, n_test = _sizes(len(names), valid, test)
     order = np.random.default_rng(seed).permutation(len(distinct))
-    sizes = np.bincount(inverse)[order]
-    ends = np.cumsum(sizes)
-    part = np.full(len(distinct), 0)
-    n_first = max(1, int(np.searchsorted(ends, n_valid))) if valid else 0
-    n_second = max(1, int(np.searchsorted(ends, n_valid + n_test)) - n_first) if test else 0
-    n_first, n_second = min(n_first, len(distinct) - 1 - (test > 0)), min(n_second, len(distinct) - 1 - n_first)
-    part[order[:n_first]], part[order[n_first : n_first + n_second]] = 1, 2
-    side = part[inverse]
-    return Split(*(np.flatnonzero(side == i).astype(np.int64) for i in range(3)))
+    ends = np.cumsum(np.bincount(inverse)[order])  # items in the first 1, 2, ... groups
+    n_first = min(_closest(ends, n_valid) + 1, len(distinct) - 1 - (test > 0)) if valid else 0
+    taken = int(ends[n_first - 1]) if n_first else 0
+    n_both = min(max(_closest(ends, taken + n_test), n_first) + 1, len(distinct) - 1) if test else n_first
+    part = np.zeros(len(distinct), np.int64)
+    part[order[:n_first]], part[order[n_first:n_both]] = 1, 2
+    return _by_side(part[inverse])
+
+
+def _closest(values: NDArray[Any], wanted: int) -> int:
+    return int(np.argmin(np.abs(values - wanted)))
 
 
 def time_split(times: Sequence[Any] | NDArray[Any], valid: float = 0.2, test: float = 0.0) -> Split:
-    """The past trains, what follows validates, the last tests. Items of the same time stay on one side."""
+    """The past trains, what follows validates, the last tests. Items of the same time stay on one side.
+
+    Raises:
+        SettingError: times are missing, or there are too few distinct ones for the parts.
+    """
     values = np.asarray(times)
+    n_missing = int(sum(map(is_missing, values)) if values.dtype == object else (values != values).sum())
+    if n_missing:
+        raise SettingError(
+            f"{n_missing} of {len(values)} times are missing, so it is open where they belong; fill them or leave the items out."
+        )
     n_valid, n_test = _sizes(len(values), valid, test)
     distinct, inverse = np.unique(values, return_inverse=True)
     needed = 1 + (valid > 0) + (test > 0)
@@ -98,24 +134,13 @@ def time_split(times: Sequence[Any] | NDArray[Any], valid: float = 0.2, test: fl
             f"there are {len(distinct)} distinct times for {needed} parts; split by another column or at random."
         )
     before = np.concatenate([[0], np.cumsum(np.bincount(inverse))])  # items before each distinct time
-    last = len(distinct) - 1 if test else len(distinct)
-    start_test = (
-        min(int(np.argmin(np.abs(before - (len(values) - n_test)))), len(distinct) - 1) if test else len(distinct)
-    )
-    start_test = max(start_test, 1 + (valid > 0))
-    start_valid = int(np.argmin(np.abs(before - (len(values) - n_test - n_valid)))) if valid else start_test
-    start_valid = min(max(start_valid, 1), start_test - 1 if valid else start_test)
-    assert start_valid <= start_test <= max(last, start_test)
-    return Split(
-        *(
-            np.flatnonzero(mask).astype(np.int64)
-            for mask in (
-                inverse < start_valid,
-                (inverse >= start_valid) & (inverse < start_test),
-                inverse >= start_test,
-            )
-        )
-    )
+    start_test = start_valid = len(distinct)  # the first distinct time of each part
+    if test:
+        start_test = max(min(_closest(before, len(values) - n_test), len(distinct) - 1), 1 + (valid > 0))
+        start_valid = start_test
+    if valid:
+        start_valid = max(min(_closest(before, int(before[start_test]) - n_valid), start_test - 1), 1)
+    return _by_side((inverse >= start_valid).astype(np.int64) + (inverse >= start_test))
 
 
 PARTS = {"train": 0, "training": 0, "valid": 1, "validation": 1, "val": 1, "dev": 1, "test": 2, "testing": 2}
@@ -127,29 +152,33 @@ def column_split(values: Sequence[Any] | NDArray[Any]) -> Split:
     Raises:
         SettingError: other values stand in it.
     """
-    names = np.array([key(value).lower() for value in values])
+    names = np.array([key(value).lower() for value in values], dtype=str)
     part_of = PARTS | {"false": 0, "0": 0, "true": 1, "1": 1}
     strange = sorted(set(names.tolist()) - set(part_of))
     if strange:
         raise SettingError(
             f"the split column holds {listing(strange)}; expected train, valid and test, or true for validation."
         )
-    side = np.array([part_of[name] for name in names.tolist()], dtype=np.int64)
-    return Split(*(np.flatnonzero(side == i).astype(np.int64) for i in range(3)))
+    return _by_side(np.array([part_of[name] for name in names.tolist()], dtype=np.int64))
 
 
 def index_split(n: int, valid: Sequence[int] | Index, test: Sequence[int] | Index = ()) -> Split:
     """Given positions validate and test, the rest train.
 
     Raises:
-        SettingError: a position is out of range, or stands in both.
+        SettingError: a position is out of range, or stands in both, or they are no whole numbers.
     """
     side = np.zeros(n, np.int64)
     for number, chosen in ((1, valid), (2, test)):
-        index = np.asarray(chosen, np.int64)
+        given = np.asarray(chosen)
+        if given.size and given.dtype.kind not in "iu":
+            raise SettingError(
+                f"split positions are of type {given.dtype}; expected whole numbers. For a mask write np.flatnonzero(mask)."
+            )
+        index = given.astype(np.int64)
         if len(index) and (index.min() < 0 or index.max() >= n):
             raise SettingError(f"split positions run from {index.min()} to {index.max()}; expected 0 to {n - 1}.")
         if (side[index] != 0).any():
             raise SettingError("an item stands in both validation and test; each may stand in one part only.")
         side[index] = number
-    return Split(*(np.flatnonzero(side == i).astype(np.int64) for i in range(3)))
+    return _by_side(side)

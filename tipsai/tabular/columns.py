@@ -1,5 +1,8 @@
 """Processors of a table's columns. Each is fitted on training rows, encodes whole columns, and is stored as plain JSON."""
 
+import datetime
+import re
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
@@ -9,7 +12,7 @@ from numpy.typing import NDArray
 
 from tipsai.core.errors import ColumnError, listing
 from tipsai.data.processor import Processor, key
-from tipsai.tabular.ngrams import vectors
+from tipsai.tabular.ngrams import CHUNK, likeness, matches, vectors
 from tipsai.tabular.read import MISSING
 
 Floats = NDArray[np.float32]
@@ -18,20 +21,47 @@ Codes = NDArray[np.int32]
 
 TRUE = frozenset({"true", "t", "yes", "y", "1", "on"})
 FALSE = frozenset({"false", "f", "no", "n", "0", "off"})
+_ARROW_DAYS = ("date32[day][pyarrow]", "date64[ms][pyarrow]")  # which cannot be asked for a zone
+_TIME_ALONE = re.compile(r"\s*\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?\s*([ap]m)?\s*", re.IGNORECASE)
+_TWO_NUMBERS_FIRST = re.compile(r"\s*(\d{1,2})([./-])(\d{1,2})\2(\d{4}|\d{2})\b")
 
 
 def distinct(column: pd.Series) -> tuple[Codes, list[Any]]:
     """Each row's place among the column's distinct values (-1 where missing), and these values.
 
     Texts that stand for "missing" count as missing, whether they come from a file or a frame.
+
+    Raises:
+        ColumnError: the column holds lists, dicts or the like.
     """
-    codes, uniques = pd.factorize(column, use_na_sentinel=True)
+    try:
+        codes, uniques = pd.factorize(_bools_apart(column), use_na_sentinel=True)
+    except TypeError as error:
+        raise ColumnError(
+            f"the column {str(column.name)!r} holds values that are no single number, text or date ({error}). "
+            f"Leave it out (ignore=[{str(column.name)!r}], --ignore), or make columns of its parts."
+        ) from error
     found = list(uniques)
     gone = [i for i, value in enumerate(found) if isinstance(value, str) and value.strip().lower() in MISSING]
-    places = codes.astype(np.int32)
     if gone:
-        places[np.isin(places, gone)] = -1
-    return places, found
+        kept = np.ones(len(found) + 1, bool)
+        kept[[*gone, -1]] = False
+        codes = np.where(kept, np.cumsum(kept) - 1, -1)[codes]  # -1, for missing, finds the last
+        found = [value for value, keep in zip(found, kept[:-1], strict=True) if keep]
+    return codes.astype(np.int32), found
+
+
+def _bools_apart(column: pd.Series) -> pd.Series:
+    """True and 1 are equal to Python; in a column that holds both, the truth values become text, which keeps them apart."""
+    if column.dtype != object or not {bool, np.bool_} & set(map(type, column)):
+        return column
+    is_bool = [isinstance(value, bool | np.bool_) for value in column]
+    if any(
+        not b and isinstance(value, int | float | np.number) and value in (0, 1)
+        for value, b in zip(column, is_bool, strict=True)
+    ):
+        return column.where(~np.array(is_bool), column.map(str))
+    return column
 
 
 def numbers_of(column: pd.Series) -> tuple[NDArray[np.float64], int, int]:
@@ -39,9 +69,11 @@ def numbers_of(column: pd.Series) -> tuple[NDArray[np.float64], int, int]:
     if pd.api.types.is_bool_dtype(column.dtype) or pd.api.types.is_numeric_dtype(column.dtype):
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)
         n_stray = 0
+    elif pd.api.types.is_timedelta64_dtype(column.dtype):
+        values, n_stray = column.dt.total_seconds().to_numpy(dtype=np.float64, na_value=np.nan), 0
     else:
         codes, found = distinct(column)
-        table = np.array([_number(value) for value in found] + [np.nan])
+        table = np.array([to_number(value) for value in found] + [np.nan])
         values = table[codes]  # -1 is the NaN at the end
         strays = np.isnan(table[:-1])
         n_stray = int(strays[codes[codes >= 0]].sum())
@@ -51,7 +83,10 @@ def numbers_of(column: pd.Series) -> tuple[NDArray[np.float64], int, int]:
     return values, n_stray, int(infinite.sum())
 
 
-def _number(value: Any) -> float:
+def to_number(value: Any) -> float:
+    """A value as a float, NaN if it is none. "1_000", which Python takes for a number, is none in a table."""
+    if isinstance(value, str) and "_" in value:
+        return np.nan
     try:
         return float(value.strip().replace("\u2212", "-")) if isinstance(value, str) else float(value)
     except (TypeError, ValueError):
@@ -73,7 +108,7 @@ class Number(Processor):
         if len(values):
             low, self.median_, high = (float(q) for q in np.quantile(values, [0.25, 0.5, 0.75]))
             # Where half of the values are one (capital gains), the interquartile range is 0 and the whole range serves.
-            self.scale_ = (high - low) or float(values.max() - values.min()) / 2 or 1.0
+            self.scale_ = (high - low) or float(values.max() / 2 - values.min() / 2) or 1.0
         return self
 
     def encode(self, item: pd.Series) -> tuple[Floats, Flags]:
@@ -85,7 +120,7 @@ class Number(Processor):
         values, n_stray, _ = numbers_of(item)
         n_present = n_stray + int((~np.isnan(values)).sum())
         if n_stray * 2 > n_present:
-            words = [value for value in distinct(item)[1] if np.isnan(_number(value))]
+            words = [value for value in distinct(item)[1] if np.isnan(to_number(value))]
             raise ColumnError(
                 f"the column {str(item.name)!r} was numbers in training and now holds words such as "
                 f"{listing(words, 3)}. Check that the columns are in their places."
@@ -94,7 +129,8 @@ class Number(Processor):
 
     def encode_values(self, values: NDArray[np.float64]) -> tuple[Floats, Flags]:
         missing = np.isnan(values)
-        z = np.where(missing, 0.0, (values - self.median_) / self.scale_)
+        with np.errstate(over="ignore"):  # what overflows is as far out as can be
+            z = np.where(missing, 0.0, np.clip((values - self.median_) / self.scale_, -1e9, 1e9))
         return (z / np.sqrt(1 + (z / 3) ** 2)).astype(np.float32), missing.astype(np.uint8)
 
     def decode(self, value: tuple[Floats, Flags]) -> NDArray[np.float64]:
@@ -121,11 +157,16 @@ class Category(Processor):
     Args:
         min_count: values that training saw less often share the code 0, which so is trained.
         most_values: the most frequent values that get a code of their own; the others share the code 0.
-        text: also give each value's character n-grams as a vector (TA02).
+        text: the spelling counts (TA02): a value that is rare or unknown takes the code of the one it is most like, if
+            any is alike enough, and each value has its character n-grams as a vector besides.
     """
 
     UNKNOWN, MISSING_CODE = 0, 1
     text_dim: ClassVar[int] = 96
+    alike: ClassVar[float] = 0.4  # of ngrams.matches: 92% of misspellings reach it, two thirds of other words do not
+    variant_share: ClassVar[float] = 0.1  # a value is taken for a misspelling of one that is ten times as frequent ...
+    variant_alike: ClassVar[float] = 0.6  # ... and so much alike
+    n_mains: ClassVar[int] = 100  # the most frequent values, whose misspellings are looked for
 
     def __init__(self, min_count: int = 1, text: bool = False, most_values: int = 10_000) -> None:
         self.min_count, self.text, self.most_values = min_count, text, most_values
@@ -144,8 +185,20 @@ class Category(Processor):
         kept = sorted(
             (name for name, n in counts.items() if n >= self.min_count), key=lambda name: (-counts[name], name)
         )
-        self._set(kept[: self.most_values])
+        self._set(self._without_variants(kept, counts)[: self.most_values] if self.text else kept[: self.most_values])
         return self
+
+    def _without_variants(self, names: list[str], counts: Mapping[str, int]) -> list[str]:
+        """Leaves out what seems to be a misspelling of a far more frequent value; names come by frequency."""
+        kept: list[str] = []
+        mains = names[: self.n_mains]
+        most = self.variant_share * np.array([counts[name] for name in mains])
+        for start in range(0, len(names), CHUNK):
+            part = names[start : start + CHUNK]
+            rarer = np.array([counts[name] for name in part])[:, None] <= most
+            variant = np.any(rarer & (likeness(part, mains) >= self.variant_alike), axis=1)
+            kept += [part[i] for i in np.flatnonzero(~variant)]
+        return kept
 
     def _set(self, values: Sequence[str]) -> None:
         self.values_ = list(values)
@@ -160,14 +213,24 @@ class Category(Processor):
         """int32 [n]."""
         places, found = distinct(item)
         table = np.array([self._code(value) for value in found] + [self.MISSING_CODE], np.int32)
+        if self.text:
+            unknown = np.flatnonzero(table == self.UNKNOWN)
+            best, score = matches([self.name_of(found[i]) for i in unknown], self.values_)
+            table[unknown] = np.where(score >= self.alike, best + 2, self.UNKNOWN)
         return table[places]
 
     def _code(self, value: Any) -> int:
         name = self.name_of(value)
         code = self.codes_.get(name)
-        if code is None and isinstance(value, str) and _number(name) == _number(name):
-            code = self.codes_.get(key(_number(name)))  # "3.0" for a category that was 3
+        if code is None and to_number(name) == to_number(name):  # "3.0" for a category that was 3, and the reverse
+            code = self.codes_.get(key(to_number(name)) if isinstance(value, str) else str(to_number(name)))
         return self.UNKNOWN if code is None else code
+
+    def n_unseen(self, item: pd.Series) -> int:
+        """How many rows hold a value without a code of its own, even if its spelling finds it another's."""
+        places, found = distinct(item)
+        unseen = np.array([self._code(value) == self.UNKNOWN for value in found] + [False])
+        return int(unseen[places].sum())
 
     def encode_text(self, item: pd.Series) -> tuple[Codes, Floats]:
         """Each row's place in a table of vectors, int32 [n], and the table, float32 [n_values + 1, text_dim].
@@ -208,12 +271,14 @@ class Date(Processor):
     """A date as numbers: days since the median date, and those of its parts that vary in training.
 
     The parts are year, month, day, weekday, day of the year, hour and minute. A date that does not parse is missing.
+    Whether 05/03/2020 has the day or the month first is told from the whole column: see day_first.
     """
 
     PARTS = ("elapsed", "year", "month", "day", "weekday", "yearday", "hour", "minute")
 
     def fit(self, items: pd.Series) -> Self:
-        parts, _ = self.parts(items)
+        self.dayfirst_ = day_first(items)
+        parts, _ = self.parts(items, self.dayfirst_)
         self.numbers_: dict[str, Number] = {}
         for name, values in parts.items():
             present = values[~np.isnan(values)]
@@ -222,9 +287,9 @@ class Date(Processor):
         return self
 
     @classmethod
-    def parts(cls, column: pd.Series) -> tuple[dict[str, NDArray[np.float64]], int]:
+    def parts(cls, column: pd.Series, dayfirst: bool = False) -> tuple[dict[str, NDArray[np.float64]], int]:
         """float64 [n] for each part, NaN where missing; and how many values are there but do not parse."""
-        when, n_stray = to_dates(column)
+        when, n_stray = to_dates(column, dayfirst)
         missing = np.isnat(when)
         days = when.astype("datetime64[D]")
         year, month = days.astype("datetime64[Y]"), days.astype("datetime64[M]")
@@ -243,7 +308,7 @@ class Date(Processor):
 
     def encode(self, item: pd.Series) -> tuple[Floats, Flags]:
         """(float32 [n, parts], uint8 [n, parts])."""
-        parts, _ = self.parts(item)
+        parts, _ = self.parts(item, self.dayfirst_)
         encoded = [number.encode_values(parts[name]) for name, number in self.numbers_.items()]
         return np.stack([values for values, _ in encoded], 1), np.stack([flags for _, flags in encoded], 1)
 
@@ -255,24 +320,54 @@ class Date(Processor):
         return np.where(np.isnan(days), np.datetime64("NaT", "s"), seconds.astype("datetime64[s]"))
 
     def to_dict(self) -> dict[str, Any]:
-        return {"numbers": {name: number.to_dict() for name, number in self.numbers_.items()}}
+        return {
+            "dayfirst": self.dayfirst_,
+            "numbers": {name: number.to_dict() for name, number in self.numbers_.items()},
+        }
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> Self:
         made = cls()
+        made.dayfirst_ = d["dayfirst"]
         made.numbers_ = {name: Number.from_dict(state) for name, state in d["numbers"].items()}
         return made
 
 
-def to_dates(column: pd.Series) -> tuple[NDArray[Any], int]:
+def day_first(column: pd.Series) -> bool:
+    """Whether dates such as 05/03/2020 have the day first: some cannot have the month first, or they are 05.03.2020."""
+    if pd.api.types.is_datetime64_any_dtype(column.dtype) or pd.api.types.is_numeric_dtype(column.dtype):
+        return False
+    found = [_TWO_NUMBERS_FIRST.match(value) for value in distinct(column)[1] if isinstance(value, str)]
+    matches = [match for match in found if match]
+    if any(int(match[3]) > 12 for match in matches):
+        return False
+    return any(int(match[1]) > 12 or match[2] == "." for match in matches)
+
+
+def parse_dates(values: Sequence[Any], dayfirst: bool = False) -> pd.Series:
+    """Dates in UTC, NaT for what does not parse. A time alone is one on 1970-01-01, so that it means the same every day."""
+    with warnings.catch_warnings():
+        # pandas warns where day and month could be either; day_first has decided that.
+        warnings.simplefilter("ignore", UserWarning)
+        texts = pd.Series([_date_text(value) for value in values], dtype=object)
+        return pd.to_datetime(texts, errors="coerce", format="mixed", utc=True, dayfirst=dayfirst)
+
+
+def _date_text(value: Any) -> str:
+    if isinstance(value, datetime.datetime) and value.tzinfo is not None:
+        return value.isoformat()
+    text = key(value)
+    return f"1970-01-01 {text}" if _TIME_ALONE.fullmatch(text) else text
+
+
+def to_dates(column: pd.Series, dayfirst: bool = False) -> tuple[NDArray[Any], int]:
     """A column as datetime64[s] (in UTC where it names zones), NaT where missing; and how many values do not parse."""
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
-        dates = column
+        dates = column.astype("datetime64[us]") if str(column.dtype) in _ARROW_DAYS else column
         n_stray = 0
     else:
         codes, found = distinct(column)
-        texts = pd.Series([key(value) for value in found], dtype=object)
-        parsed = pd.to_datetime(texts, errors="coerce", format="mixed", utc=True)
+        parsed = parse_dates(found, dayfirst)
         strays = parsed.isna().to_numpy()
         n_stray = int(strays[codes[codes >= 0]].sum())
         dates = pd.concat([parsed, pd.Series([pd.NaT], dtype=parsed.dtype)], ignore_index=True).iloc[codes]

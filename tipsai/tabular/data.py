@@ -16,7 +16,7 @@ from tipsai.data.loaders import EVAL_ROWS, DataLoaders, Loader, RowLoader, check
 from tipsai.data.processor import key
 from tipsai.data.split import Split, random_split, stratified_split
 from tipsai.tabular import defaults
-from tipsai.tabular.columns import TRUE, Boolean, distinct, numbers_of
+from tipsai.tabular.columns import Boolean, distinct, numbers_of
 from tipsai.tabular.infer import Kind, describe, infer_kinds, infer_task
 from tipsai.tabular.read import check_frame, read_table
 from tipsai.tabular.table import TableBlock
@@ -75,19 +75,18 @@ class TabularDataLoaders(DataLoaders):
             DataError: there is nothing to learn from, or the target is unfit.
             ColumnError: columns are not there.
         """
-        targets = [target] if isinstance(target, str) else list(target)
+        targets = _targets(target)
         frames = {"train": df, "valid": valid_df, "test": test_df}
         named = {name: _named(frame, name) for name, frame in frames.items() if frame is not None}
         for name, frame in named.items():
-            _check_columns(
-                frame, [*targets, *([weights] if weights else []), *(ignore if name == "train" else ())], name
-            )
+            training_only = [*([weights] if weights else []), *ignore] if name == "train" else []
+            _check_columns(frame, [*targets, *training_only], name)
             named[name] = _with_target(frame, targets, name)
         train = named["train"]
         made = cls(None)
-        made.task = _task(train, targets, task)
         if len(train) < 2:
             raise DataError(f"there is {len(train)} row to train on; expected at least 2, and rather hundreds.")
+        made.task = _task(train, targets, task)
         y_block = _target_block(train, targets, made.task)
         parts = dict(named)
         if valid_df is None:
@@ -96,6 +95,9 @@ class TabularDataLoaders(DataLoaders):
             raise SettingError("both valid_df and a split are given; give one of them.")
         train = parts["train"]
         _fit_target(y_block, train, targets)
+        unused = sorted({*targets, *([weights] if weights else [])} & set(ignore))
+        if unused:
+            raise SettingError(f"ignore names {listing(unused)}, a target or the weights. Take it from ignore.")
         skip = {*targets, *ignore, *([weights] if weights else [])}
         made.kinds = infer_kinds(train, kinds, skip=list(skip))
         x_block = TableBlock().fit_frame(
@@ -107,13 +109,15 @@ class TabularDataLoaders(DataLoaders):
         size = made.base_bs if bs is None else check_bs(bs)
         for name in ("train", "valid", "test"):
             if name in parts and len(parts[name]):
-                y = _encode_target(y_block, parts[name], targets)
+                y = _encode_target(y_block, parts[name], targets, name)
                 if weights and name == "train":
                     y = (*y, _row_weights(parts[name][weights]))
                 rows = x_block.encode_frame(parts[name], y)
                 training = name == "train"
                 setattr(made, name, RowLoader(rows, size if training else max(size, EVAL_ROWS), shuffle=training))
-        made.n_epochs = defaults.n_epochs(len(train))
+        made.n_epochs = defaults.n_epochs(
+            len(train), made.task, max((k.n_distinct for k in made.kinds if k.kind == "category"), default=0)
+        )
         return made
 
     @classmethod
@@ -162,7 +166,14 @@ class TabularDataLoaders(DataLoaders):
         unseen = self.table.unseen(frame)
         if unseen:
             log.info(
-                "values that training never saw: %s", ", ".join(f"{name} in {n:,} rows" for name, n in unseen.items())
+                "values that training never, or hardly ever, saw: %s",
+                ", ".join(f"{name} in {n:,} rows" for name, n in unseen.items()),
+            )
+        strays = self.table.strays(frame)
+        if strays:
+            log.info(
+                "values that do not fit their column and count as missing: %s",
+                ", ".join(f"{name} in {n:,} rows" for name, n in strays.items()),
             )
         return RowLoader(self.table.encode_frame(frame), bs or max(EVAL_ROWS, self.bs))
 
@@ -191,7 +202,8 @@ def as_frame(items: Any) -> pd.DataFrame:
     elif isinstance(items, pd.Series):
         items = items.to_frame().T.infer_objects()
     elif isinstance(items, Mapping):
-        items = pd.DataFrame([items])
+        one_row = not any(isinstance(value, list | np.ndarray | pd.Series) for value in items.values())
+        items = pd.DataFrame([items] if one_row else items)
     elif isinstance(items, list):
         items = pd.DataFrame(items)
     return _named(items, "the input")
@@ -205,6 +217,14 @@ def _named(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     renamed.columns = pd.Index([str(column) for column in frame.columns])
     check_frame(renamed, name)
     return renamed
+
+
+def _targets(target: Any) -> list[str]:
+    """The targets' names. A frame's column names may be numbers; inside they are text."""
+    names = [str(name) for name in (target if isinstance(target, list | tuple) else [target])]
+    if not names or len(set(names)) < len(names):
+        raise SettingError(f"target is {target!r}; expected a column, or several different ones.")
+    return names
 
 
 def _check_columns(frame: pd.DataFrame, names: Sequence[str], where: str) -> None:
@@ -226,7 +246,14 @@ def _with_target(frame: pd.DataFrame, targets: Sequence[str], name: str) -> pd.D
         )
     if missing.any():
         log.warning("%s of %s %s rows have no target and are left out", f"{missing.sum():,}", f"{len(frame):,}", name)
-        return frame[~missing]
+        kept = frame[~missing].copy(deep=False)
+        for target in targets:
+            # pandas makes whole numbers with gaps floats; without the gaps they are whole again, as are their labels.
+            if frame[target].isna().any() and pd.api.types.is_float_dtype(kept[target].dtype):
+                values = kept[target].to_numpy(np.float64)
+                if np.isfinite(values).all() and (values == np.round(values)).all() and abs(values).max() < 2**53:
+                    kept[target] = values.astype(np.int64)
+        return kept
     return frame
 
 
@@ -244,23 +271,39 @@ def _task(frame: pd.DataFrame, targets: Sequence[str], given: str | None) -> str
             raise SettingError("task='multilabel' needs several target columns of yes and no.")
         task = given or found_tasks.pop()
         if task == "regression":
-            _, n_stray, _ = numbers_of(frame[targets[0]])
-            if n_stray:
-                raise DataError(
-                    f"the target {targets[0]!r} holds {n_stray:,} values that are no numbers; correct them, or use task='classification'."
-                )
+            _check_numbers(frame, targets, "train")
+        elif len(distinct(frame[targets[0]])[1]) == len(frame) > 20:
+            raise DataError(
+                f"the target {targets[0]!r} is another one in each of {len(frame):,} rows, so there are no classes to learn; "
+                "choose another target, or make numbers of it and use task='regression'."
+            )
         return task
-    if (
-        given in (None, "regression")
-        and all(pd.api.types.is_numeric_dtype(frame[t].dtype) for t in targets)
-        and (given or found_tasks != {"classification"})
-    ):
+    yes_no = all(_is_yes_no(frame[target]) for target in targets)
+    if given == "regression" or (given is None and not yes_no and not any(_n_words(frame[t]) for t in targets)):
+        _check_numbers(frame, targets, "train")
         return "regression"
-    if all(_is_yes_no(frame[t]) for t in targets) and given in (None, "multilabel"):
+    if yes_no and given in (None, "multilabel"):
         return "multilabel"
     raise DataError(
         f"the targets {listing(targets)} are neither all numbers nor all yes and no; train a model for each."
     )
+
+
+def _n_words(column: pd.Series) -> int:
+    return numbers_of(column)[1]
+
+
+def _check_numbers(frame: pd.DataFrame, targets: Sequence[str], where: str) -> None:
+    for target in targets:
+        _, n_stray, n_infinite = numbers_of(frame[target])
+        if n_stray:
+            raise DataError(
+                f"the target {target!r} holds {n_stray:,} values that are no numbers, in the {where} table; correct them, or use task='classification'."
+            )
+        if n_infinite:
+            raise DataError(
+                f"the target {target!r} is infinite in {n_infinite:,} rows of the {where} table; correct them, or leave them out."
+            )
 
 
 def _is_yes_no(column: pd.Series) -> bool:
@@ -288,21 +331,29 @@ def _values(frame: pd.DataFrame, targets: Sequence[str]) -> np.ndarray[Any, np.d
     return np.stack([numbers_of(frame[target])[0] for target in targets], 1)
 
 
-def _encode_target(block: Block, frame: pd.DataFrame, targets: Sequence[str]) -> tuple[Tensor, ...]:
+def _encode_target(block: Block, frame: pd.DataFrame, targets: Sequence[str], where: str) -> tuple[Tensor, ...]:
     if isinstance(block, CategoryBlock):
         places, found = distinct(frame[targets[0]])
         table = np.zeros(len(found), np.int64)
         for i in np.unique(places):
-            table[i] = block.vocab.encode(found[i])
+            try:
+                table[i] = block.vocab.encode(found[i])
+            except DataError as error:
+                raise DataError(f"in the {where} table, column {targets[0]!r}: {error}") from error
         return (torch.from_numpy(table[places]),)
     if isinstance(block, MultiCategoryBlock):
         columns = []
         for target in targets:
+            if not _is_yes_no(frame[target]):
+                raise DataError(
+                    f"the target {target!r} holds other values than yes and no in the {where} table; correct them."
+                )
             places, found = distinct(frame[target])
-            yes = np.array([key(value).lower().removesuffix(".0") in TRUE for value in found])
+            yes = np.array([Boolean.name_of(value) == "yes" for value in found])
             columns.append(yes[places])
         return (torch.from_numpy(np.stack(columns, 1)),)
     assert isinstance(block, RegressionBlock)
+    _check_numbers(frame, targets, where)
     return (torch.from_numpy(block.scaler.encode(_values(frame, targets)).astype(np.float32)),)
 
 

@@ -1,7 +1,7 @@
 """What kind each column is, decided from training rows and said; every decision can be overridden."""
 
+import datetime
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ import pandas as pd
 from tipsai.core.errors import ColumnError, SettingError, listing, nearest
 from tipsai.core.text import table
 from tipsai.data.processor import key
-from tipsai.tabular.columns import FALSE, TRUE, distinct, numbers_of
+from tipsai.tabular.columns import FALSE, TRUE, day_first, distinct, numbers_of, parse_dates, to_number
 
 KINDS = ("number", "category", "boolean", "date", "identifier", "constant", "skip")
 NUMERIC_SHARE = 0.9  # of the values that are there, for text to count as numbers (or dates)
@@ -37,6 +37,7 @@ class Kind:
     n_missing: int
     n_stray: int = 0  # values that do not fit the kind and count as missing
     n_infinite: int = 0
+    is_text: bool = False  # its values are words, whose spelling can count
 
 
 def infer_kinds(frame: pd.DataFrame, given: Mapping[str, str] | None = None, skip: Sequence[str] = ()) -> list[Kind]:
@@ -48,7 +49,7 @@ def infer_kinds(frame: pd.DataFrame, given: Mapping[str, str] | None = None, ski
         skip: columns that are no inputs.
 
     Raises:
-        SettingError: a given kind is unknown.
+        SettingError: a given kind is unknown, or given for a column that is no input.
         ColumnError: a given column is not there.
     """
     given = dict(given or {})
@@ -59,10 +60,16 @@ def infer_kinds(frame: pd.DataFrame, given: Mapping[str, str] | None = None, ski
             )
         if name not in frame.columns:
             raise ColumnError(f"kinds names a column {name!r} that is not there.{nearest(name, frame.columns)}")
+        if name in skip:
+            raise SettingError(
+                f"kinds[{name!r}] would be ignored: the column is a target, a weight or left out. Take it from kinds."
+            )
     return [_column(frame[name], given.get(name)) for name in frame.columns if name not in skip]
 
 
 def _column(column: pd.Series, given: str | None) -> Kind:
+    if given == "skip":
+        return Kind(str(column.name), given, "given", 0, 0)
     places, found = distinct(column)
     counts = np.bincount(places[places >= 0], minlength=len(found))
     present = [value for value, n in zip(found, counts.tolist(), strict=True) if n]
@@ -72,9 +79,10 @@ def _column(column: pd.Series, given: str | None) -> Kind:
     if kind == "number":
         _, n_stray, n_infinite = numbers_of(column)
     elif kind == "date" and not pd.api.types.is_datetime64_any_dtype(column.dtype):
-        strays = _dates(present).isna().to_numpy()
+        strays = parse_dates(present, day_first(column)).isna().to_numpy()
         n_stray = int(counts[counts > 0][strays].sum())
-    return Kind(str(column.name), kind, why, len(present), n_missing, n_stray, n_infinite)
+    words = _are_words(present)
+    return Kind(str(column.name), kind, why, len(present), n_missing, n_stray, n_infinite, words)
 
 
 def _decide(column: pd.Series, present: list[object], n_missing: int) -> tuple[str, str]:
@@ -95,43 +103,55 @@ def _decide(column: pd.Series, present: list[object], n_missing: int) -> tuple[s
             if values.max() - values.min() == n - 1:
                 return "identifier", "counts the rows"
         return "number", "numbers"
-    numeric = sum(_is_number(value) for value in present)
-    if numeric >= NUMERIC_SHARE * len(present):
-        return "number", "text that reads as numbers" if numeric == len(present) else "numbers, with some stray text"
     texts = [value for value in present if isinstance(value, str)]
-    looks_like = sum(bool(_DATE_LIKE.search(text)) for text in texts[:200])
-    if texts and looks_like >= NUMERIC_SHARE * min(200, len(texts)) and _dates(texts).notna().mean() >= NUMERIC_SHARE:
-        return "date", "text that reads as dates"
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return "category", "text, and a category in pandas" if len(texts) == len(present) else "a category in pandas"
+    if pd.api.types.is_timedelta64_dtype(column.dtype):
+        return "number", "durations, in seconds"
+    if _mostly_numbers(present):
+        stray = sum(not _is_number(value) for value in present)
+        return "number", "numbers, with some stray text" if stray else "text that reads as numbers"
+    if _mostly_dates(present):
+        first = ", the day before the month" if day_first(column) else ""
+        return "date", ("text that reads as dates" if texts else "dates") + first
     if len(present) > 20 and len(present) >= UNIQUE_SHARE * (n - n_missing):
-        return "identifier", "text that differs in (nearly) every row"
+        what = "text" if len(texts) == len(present) else "values"
+        return "identifier", f"{what} that differ{'s' if what == 'text' else ''} in (nearly) every row"
     return "category", "text" if len(texts) == len(present) else "values of mixed types"
 
 
+def _are_words(present: Sequence[object]) -> bool:
+    """Whether values are texts that mostly hold no digit: words, and not codes such as N14228."""
+    texts = [value for value in present if isinstance(value, str)]
+    return len(texts) == len(present) and 2 * sum(any(map(str.isdigit, text)) for text in texts) <= len(texts)
+
+
+def _mostly_numbers(present: Sequence[object]) -> bool:
+    return sum(_is_number(value) for value in present) >= NUMERIC_SHARE * len(present)
+
+
+def _mostly_dates(present: Sequence[object]) -> bool:
+    sample = present[:200]
+    alike = sum(
+        bool(_DATE_LIKE.search(value))
+        if isinstance(value, str)
+        else isinstance(value, datetime.date | datetime.time | np.datetime64)
+        for value in sample
+    )
+    return alike >= NUMERIC_SHARE * len(sample) and bool(parse_dates(present).notna().mean() >= NUMERIC_SHARE)
+
+
 def _is_number(value: object) -> bool:
-    if isinstance(value, bool):
-        return False
-    try:
-        float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return False
-    return True
+    return not isinstance(value, bool | np.bool_) and not np.isnan(to_number(value))
 
 
 def _boolean(present: list[object]) -> bool:
+    if len(present) > len(TRUE | FALSE):
+        return False
     names = {key(value).lower().removesuffix(".0") for value in present}
     return (
         len(names) <= 2 and names <= TRUE | FALSE and (len(names) == 1 or (bool(names & TRUE) and bool(names & FALSE)))
     )
-
-
-def _dates(values: Sequence[object]) -> pd.Series:
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", UserWarning
-        )  # pandas warns where day and month could be either; said by the kind
-        return pd.to_datetime(
-            pd.Series([key(value) for value in values], dtype=object), errors="coerce", format="mixed", utc=True
-        )
 
 
 def describe(kinds: Sequence[Kind], most: int = 60) -> str:
@@ -154,6 +174,6 @@ def infer_task(column: pd.Series) -> str:
         return "classification"
     if sum(_is_number(value) for value in present) < len(present):
         return "classification"
-    values = np.array([float(value) for value in present])
+    values = np.array([to_number(value) for value in present])
     whole = bool(np.all(values == np.round(values)))
     return "classification" if whole and len(present) <= MOST_CLASSES else "regression"

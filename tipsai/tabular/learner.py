@@ -33,6 +33,7 @@ def tabular_learner(
     n_bins: int | None = None,
     number_embedding: str | None = None,
     act: str | None = None,
+    wd: float | None = None,
     class_weights: str | Mapping[Any, float] | None = None,
     mixup: float = 0.0,
     loss_fn: Any = None,
@@ -51,6 +52,7 @@ def tabular_learner(
         n_bins: quantile bins of a number's embedding.
         number_embedding: "piecewise" or "none".
         act: relu, leaky_relu, gelu, silu, mish or selu.
+        wd: weight decay.
         class_weights: "balanced", or a weight for each class, in the training loss (DA13).
         mixup: alpha of mixup after the embeddings; off by default. It wants several times the epochs (TR03).
         loss_fn: in place of the target's own.
@@ -73,17 +75,21 @@ def tabular_learner(
         "n_bins": n_bins,
         "number_embedding": number_embedding,
         "act": act,
+        "wd": wd,
     }
     chosen = choose(TabularDefaults(), given, settings)
     bins = chosen.pop("n_bins")
-    numbers = dls.train.rows.numbers if dls.train is not None else torch.zeros(0, 0)  # type: ignore[attr-defined]
+    wd = chosen.pop("wd")
+    if dls.train is None:
+        raise SettingError("these loaders hold no rows to train on; make them with TabularDataLoaders.from_df.")
+    rows = dls.train.rows  # type: ignore[attr-defined]
     arguments = {
         "cardinalities": dls.table.cardinalities,
         "n_numbers": dls.table.n_numbers,
         "n_texts": dls.table.n_texts,
         "text_dim": Category.text_dim,
         "n_out": target.n_out,
-        "edges": table.edges(numbers, bins) if chosen["number_embedding"] == "piecewise" else None,  # type: ignore[attr-defined]
+        "edges": table.edges(rows.numbers, rows.missing, bins) if chosen["number_embedding"] == "piecewise" else None,  # type: ignore[attr-defined]
         "combine": COMBINE[dls.task],
         **chosen,
     }
@@ -99,7 +105,7 @@ def tabular_learner(
             )
         base = CrossEntropy(class_weight=_class_weights(class_weights, dls, target))
     extra = [MixUp(target, mixup, inside=True)] if mixup else []
-    learn = Learner(dls, model, loss_fn=MemberLoss(base), callbacks=[*callbacks, *extra], seed=seed, **options)
+    learn = Learner(dls, model, loss_fn=MemberLoss(base), callbacks=[*callbacks, *extra], seed=seed, wd=wd, **options)
     learn.builder = Builder("tabular", arguments)
     learn.settings.update(settings)
     learn.settings.note("loss_fn", type(base).__name__, type(target.default_loss()).__name__, "chosen from the target")

@@ -1,6 +1,7 @@
 """Tables from files: CSV, TSV and Parquet, with every way in which a file can be wrong named."""
 
 import csv
+import re
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -42,7 +43,10 @@ def read_table(path: str | Path, encoding: str = "utf-8") -> pd.DataFrame:
         raise DataError(f"{path} is no table that can be read; expected a file that ends in {', '.join(SUFFIXES)}.")
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty; expected a header and rows.")
-    frame = _parquet(path) if path.suffix.lower() in (".parquet", ".pq") else _text(path, encoding)
+    try:
+        frame = _parquet(path) if path.suffix.lower() in (".parquet", ".pq") else _text(path, encoding)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}. Check its permissions.") from error
     check_frame(frame, str(path))
     return frame
 
@@ -57,7 +61,7 @@ def check_frame(frame: pd.DataFrame, name: str = "the table") -> None:
             f"{name} has more than one column named {listing(doubled)}; rename or drop all but one of each."
         )
     if not len(frame):
-        raise DataError(f"{name} has a header but no rows; there is nothing to learn from.")
+        raise DataError(f"{name} has a header but no rows; expected at least one.")
 
 
 def _parquet(path: Path) -> pd.DataFrame:
@@ -113,9 +117,10 @@ def _header(path: Path, encoding: str) -> tuple[list[str], str]:
             first = text.readline()
             while first and not first.strip():
                 first = text.readline()
-            separator = (
-                "\t" if path.suffix.lower() == ".tsv" else next((s for s in (",", ";", "\t", "|") if s in first), ",")
-            )
+            while first.count('"') % 2 and len(first) < 65536 and (more := text.readline()):
+                first += more
+            bare = re.sub(r'"[^"]*"', "", first)  # what stands in quotes separates nothing
+            separator = "\t" if path.suffix.lower() == ".tsv" else max((",", ";", "\t", "|"), key=bare.count)
             # A header may hold line breaks within quotes, so the csv module reads on from where the first line began.
             names = next(csv.reader(_chained(first, text), delimiter=separator, skipinitialspace=True), [])
     except UnicodeDecodeError as error:
@@ -150,7 +155,7 @@ def _ragged(path: Path, encoding: str, separator: str, n: int) -> DataError | No
         reader = csv.reader(text, delimiter=separator, skipinitialspace=True)
         try:
             for row in reader:
-                if row and len(row) != n:
+                if len(row) != n and any(field.strip() for field in row):  # pandas leaves out empty lines
                     return DataError(
                         f"{path} is ragged: line {reader.line_num} has {len(row)} fields, the header {n}. Quote fields that hold the separator {separator!r}."
                     )

@@ -6,15 +6,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tipsai.core.errors import ColumnError, DataError
 from tipsai.core.state import Batch
 from tipsai.data.block import Block
 from tipsai.data.processor import Processor
-from tipsai.tabular.columns import Boolean, Category, Date, Number
+from tipsai.tabular.columns import Boolean, Category, Date, Number, numbers_of, to_dates
 from tipsai.tabular.infer import Kind
 
+MANY = 20  # rows a value, below which on average many values are rare
 PROCESSORS: dict[str, type[Processor]] = {"number": Number, "category": Category, "boolean": Boolean, "date": Date}
 
 
@@ -88,14 +90,23 @@ class TableBlock(Block):
             text_values: distinct values from which on a text column's spelling counts (TA02).
             rare: in such columns, values seen less often share one code and are told apart by their spelling alone.
             most_values: the most frequent values that get an embedding of their own.
+
+        Raises:
+            ColumnError: a kind that was given does not fit most of the column's values.
+            DataError: no column is left.
         """
         for kind in kinds:
             if kind.kind not in PROCESSORS:
                 continue
+            if kind.n_stray * 2 > len(frame) - kind.n_missing:
+                raise ColumnError(
+                    f"the column {kind.name!r} was given as a {kind.kind}, and {kind.n_stray:,} of its "
+                    f"{len(frame) - kind.n_missing:,} values are none. Take it from kinds, or make it a category."
+                )
             processor = PROCESSORS[kind.kind]()
             if type(processor) is Category:
-                processor.text = kind.n_distinct >= text_values and "text" in kind.why
-                processor.min_count = rare if processor.text or kind.n_distinct > most_values else 1
+                processor.text = kind.n_distinct >= text_values and kind.is_text
+                processor.min_count = rare if processor.text or kind.n_distinct * MANY > len(frame) else 1
                 processor.most_values = most_values
             self.columns[kind.name] = processor.fit(frame[kind.name])
         if not self.columns:
@@ -175,16 +186,29 @@ class TableBlock(Block):
         )
 
     def unseen(self, frame: pd.DataFrame) -> dict[str, int]:
-        """How many rows hold, in each category column, a value that training never saw."""
-        counts = {name: int((p.encode(frame[name]) == Category.UNKNOWN).sum()) for name, p in self.of(Category).items()}
+        """How many rows hold, in each category column, a value that training never saw, or too seldom to give it a code."""
+        counts = {name: p.n_unseen(frame[name]) for name, p in self.of(Category).items()}
         return {name: n for name, n in counts.items() if n}
 
-    def edges(self, numbers: Tensor, n_bins: int) -> list[list[float]]:
-        """Quantile-bin edges of each encoded number column, distinct and ascending, from at most 100,000 rows."""
+    def strays(self, frame: pd.DataFrame) -> dict[str, int]:
+        """How many rows hold, in each number or date column, text that is none or an infinite number; they count as missing."""
+        counts = {}
+        for name, processor in self.of(Number, Date).items():
+            if isinstance(processor, Date):
+                counts[name] = to_dates(frame[name], processor.dayfirst_)[1]
+            else:
+                counts[name] = sum(numbers_of(frame[name])[1:])
+        return {name: n for name, n in counts.items() if n}
+
+    def edges(self, numbers: Tensor, missing: Tensor, n_bins: int) -> list[list[float]]:
+        """Bin edges of each encoded number column, distinct and ascending, from at most 100,000 of its rows.
+
+        Quantiles of the values that are there. Where ties make some of them coincide (nine in ten capital gains are
+        zero), the free edges go to quantiles of the distinct values that are no edge yet.
+        """
         step = max(1, len(numbers) // 100_000)
-        values = numbers[::step].numpy()
-        made = np.quantile(values, np.linspace(0, 1, n_bins + 1), axis=0).T if values.size else np.zeros((0, 0))
-        return [np.unique(column.astype(np.float32)).tolist() for column in made]
+        values, gone = numbers[::step].numpy(), missing[::step].numpy().astype(bool)
+        return [_edges(values[~gone[:, i], i], n_bins).tolist() for i in range(values.shape[1])]
 
     def to_dict(self) -> dict[str, Any]:
         names = {cls: kind for kind, cls in PROCESSORS.items()}
@@ -195,3 +219,14 @@ class TableBlock(Block):
         made = cls()
         made.columns = {name: PROCESSORS[kind].from_dict(state) for name, kind, state in d["columns"]}
         return made
+
+
+def _edges(values: NDArray[np.float32], n_bins: int) -> NDArray[np.float32]:
+    if not len(values):
+        return np.zeros(1, np.float32)
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, n_bins + 1), method="nearest"))
+    rest = np.setdiff1d(values, edges)
+    free = n_bins + 1 - len(edges)
+    if free and len(rest):
+        edges = np.union1d(edges, np.quantile(rest, (np.arange(free) + 0.5) / free, method="nearest"))
+    return edges.astype(np.float32)

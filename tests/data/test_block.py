@@ -1,0 +1,284 @@
+"""Blocks and DataBlock: from a source to batches and back."""
+
+import functools
+import json
+import logging
+import multiprocessing
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from tipsai.core.errors import DataError, SettingError
+from tipsai.data.block import Block, CategoryBlock, DataBlock, Mapped, MultiCategoryBlock, RegressionBlock
+from tipsai.data.split import index_split
+
+ITEMS = [(torch.full((3,), float(i)), "ab"[i % 2]) for i in range(20)]
+
+
+@pytest.fixture
+def spawning(monkeypatch):
+    """Worker processes start afresh, as on macOS and Windows, for as long as a test runs."""
+    context = multiprocessing.get_context("spawn")
+    monkeypatch.setattr(multiprocessing, "get_start_method", lambda allow_none=False: "spawn")
+    loader = torch.utils.data.DataLoader
+    monkeypatch.setattr(
+        torch.utils.data,
+        "DataLoader",
+        lambda *args, **options: loader(
+            *args, **options, multiprocessing_context=context if options["num_workers"] else None
+        ),
+    )
+
+
+# --- blocks ---------------------------------------------------------------------------------------------------------
+
+BLOCKS = [
+    (CategoryBlock(), ["b", "a", "c", "a"]),
+    (CategoryBlock(), [3, 1, 2]),
+    (MultiCategoryBlock(), [["x", "y"], [], ["z"]]),
+    (RegressionBlock(), [1.0, 2.5, 4.0]),
+    (RegressionBlock(["low", "high"]), [[1.0, 10.0], [2.0, 30.0], [5.0, 20.0]]),
+]
+
+
+@pytest.mark.parametrize("block, items", BLOCKS, ids=lambda v: type(v).__name__ if isinstance(v, Block) else "")
+def test_every_block_round_trips_and_survives_json(block, items):
+    block.fit(items)
+    again = type(block).from_dict(json.loads(json.dumps(block.to_dict())))
+    assert again.n_out == block.n_out
+    for item in items:
+        encoded = block.encode(item)
+        assert torch.equal(torch.as_tensor(again.encode(item)), torch.as_tensor(encoded))
+        decoded = block.decode(encoded)
+        assert decoded == pytest.approx(item, abs=1e-5) if isinstance(block, RegressionBlock) else decoded == item
+    (batch,) = block.collate([block.encode(item) for item in items])
+    assert len(batch) == len(items)
+    block.default_loss().report(torch.zeros(len(items), block.n_out), batch)
+    assert isinstance(block.show(block.encode(items[0])), str)
+
+
+@pytest.mark.parametrize("block, items", BLOCKS, ids=lambda v: type(v).__name__ if isinstance(v, Block) else "")
+def test_mixing_with_a_share_of_one_changes_nothing_and_with_zero_gives_the_partner(block, items):
+    block.fit(items)
+    (y,) = block.collate([block.encode(item) for item in items])
+    perm = torch.arange(len(items)).flip(0)
+    same, other = (block.mix_targets((y,), perm, torch.full((len(items),), share))[0] for share in (1.0, 0.0))
+    as_weights = torch.nn.functional.one_hot(y, block.n_out) if y.dtype == torch.int64 else y
+    assert torch.allclose(same, as_weights.float()) and torch.allclose(other, as_weights[perm].float())
+
+
+def test_predictions_are_in_the_items_own_terms():
+    labels = CategoryBlock(["no", "yes"]).predictions(torch.tensor([[0.0, 2.0], [1.0, 0.0]]))
+    assert labels["prediction"] == ["yes", "no"] and list(labels) == ["prediction", "p_no", "p_yes"]
+    assert labels["p_no"] + labels["p_yes"] == pytest.approx([1.0, 1.0])
+    many = MultiCategoryBlock(["x", "y"]).predictions(torch.tensor([[3.0, -3.0], [3.0, 3.0]]))
+    assert many["prediction"] == [["x"], ["x", "y"]]
+    price = RegressionBlock().fit([10.0, 30.0])
+    assert price.predictions(torch.tensor([[0.0], [1.0]]))["prediction"] == pytest.approx([20.0, 30.0])
+    assert price.units(torch.tensor([[0.0]])).item() == pytest.approx(20.0)
+    two = RegressionBlock(["a", "b"]).fit([[0.0, 0.0], [2.0, 4.0]])
+    assert list(two.predictions(torch.zeros(1, 2))) == ["prediction_a", "prediction_b"]
+
+
+def test_a_base_block_passes_tensors_through_and_is_no_target():
+    block = Block()
+    (batch,) = block.collate([torch.ones(2), np.zeros(2, np.float32)])
+    assert batch.tolist() == [[1, 1], [0, 0]]
+    assert block.show(torch.zeros(3, 3)) == "[3, 3] torch.float32, 0 to 0"
+    with pytest.raises(SettingError, match="Block is no target"):
+        block.default_loss()
+    with pytest.raises(SettingError, match="mixup is not defined for targets of Block"):
+        block.mix_targets((torch.ones(2),), torch.arange(2), torch.ones(2))
+
+
+@pytest.mark.parametrize("item", ["cat", 3])
+def test_labels_of_several_must_come_in_a_collection(item):
+    with pytest.raises(DataError, match="expected a collection of labels"):
+        MultiCategoryBlock().fit([item])
+    with pytest.raises(DataError, match="expected a collection of labels"):
+        MultiCategoryBlock(["cat"]).encode(item)
+
+
+# --- DataBlock ------------------------------------------------------------------------------------------------------
+
+
+def split_last(items):
+    return index_split(len(items), range(12, 16), range(16, 20))
+
+
+def make(**options):
+    return DataBlock((Block(), CategoryBlock()), splitter=split_last, **options)
+
+
+def test_blocks_are_fitted_on_training_items_alone():
+    seen = []
+
+    class Spy(CategoryBlock):
+        def fit(self, items):
+            seen.extend(items)
+            return super().fit(items)
+
+    DataBlock((Block(), Spy()), splitter=split_last).dataloaders(ITEMS)
+    assert seen == [label for _, label in ITEMS[:12]]
+
+
+def test_one_datablock_serves_several_sources():
+    block = make()
+    first = block.dataloaders(ITEMS)
+    second = block.dataloaders([(x, y.upper()) for x, y in ITEMS])
+    assert first.blocks[1].vocab.labels_ == ["a", "b"] and second.blocks[1].vocab.labels_ == ["A", "B"]
+    assert first.one_batch().y[0].shape == (12,)
+
+
+def test_each_part_gets_its_items_and_training_is_shuffled():
+    dls = make().dataloaders(ITEMS, bs=4)
+    read = {name: torch.cat([b.x[0][:, 0] for b in getattr(dls, name)]).tolist() for name in ("train", "valid", "test")}
+    assert sorted(read["train"]) == list(range(12)) and read["train"] != list(range(12))
+    assert read["valid"] == [12, 13, 14, 15] and read["test"] == [16, 17, 18, 19]
+    assert make(get_items=lambda n: ITEMS[:n]).dataloaders(20).train.n_items == 12
+
+
+def test_inputs_are_augmented_in_training_only():
+    dls = make(item_aug=lambda x: x + 100).dataloaders(ITEMS, bs=4)
+    assert all((b.x[0] >= 100).all() for b in dls.train)
+    assert all((b.x[0] < 100).all() for part in (dls.valid, dls.test) for b in part)
+    assert all((b.x[0] < 100).all() for b in dls.train.sample(8, 0)), "what train_loss is measured on"
+    assert all((b.x[0] < 100).all() for b in dls.test_dl(ITEMS))
+
+
+def test_batch_transforms_have_a_draw_in_training_only():
+    draws = []
+
+    def transform(batch, draw):
+        draws.append(draw)
+        return batch
+
+    dls = make(batch_aug=[transform]).dataloaders(ITEMS, bs=5)
+    list(dls.feed("train", torch.device("cpu")).batches(seed=3, epoch=2, start=1))
+    assert [tuple(draw) for draw in draws] == [(3, 2, 1), (3, 2, 2)]
+    draws.clear()
+    list(dls.feed("valid", torch.device("cpu")).batches())
+    assert draws == [None]
+
+
+def test_new_items_go_through_the_same_processing_without_targets():
+    dls = make(get_x=lambda item: item[0] * 2).dataloaders(ITEMS)
+    batches = list(dls.test_dl([(torch.ones(3),), (torch.zeros(3),)], bs=1))
+    assert [b.x[0].tolist() for b in batches] == [[[2, 2, 2]], [[0, 0, 0]]] and batches[0].y == ()
+
+
+def test_nothing_is_read_that_no_processor_needs():
+    reads = []
+
+    def get_x(item):
+        reads.append(item)
+        return item[0]
+
+    dls = make(get_x=get_x).dataloaders(ITEMS, bs=4)
+    assert not reads, "a block without processors has nothing to fit"
+    next(dls.valid.batches())
+    assert len(reads) == 4
+
+
+def test_a_source_that_cannot_be_used_is_named():
+    with pytest.raises(DataError, match="the source has no items"):
+        make().dataloaders([])
+    with pytest.raises(DataError, match="the items are a generator; expected a sequence"):
+        make().dataloaders(item for item in ITEMS)
+    with pytest.raises(DataError, match="left none of 20 items for training"):
+        DataBlock((Block(), CategoryBlock()), splitter=lambda items: index_split(20, range(20))).dataloaders(ITEMS)
+    with pytest.raises(DataError, match="the class 'new' was not in the training data"):
+        list(make().dataloaders([*ITEMS[:12], *[(torch.ones(3), "new")] * 8]).valid)
+
+
+def test_summary_prints_every_stage(capsys):
+    def brighter(batch, draw):
+        assert draw is not None
+        return batch
+
+    block = make(item_aug=lambda x: x + 1, batch_aug=[brighter])
+    state = random.getstate(), torch.get_rng_state()
+    block.summary(ITEMS, bs=2)
+    printed = capsys.readouterr().out
+    assert random.getstate() == state[0] and torch.equal(torch.get_rng_state(), state[1])
+    stages = [line.split("  ")[0].strip() for line in printed.splitlines()]
+    expected = ["items", "one item", "get_x", "get_y", "item_aug", "x: encoded", "x: shown"]
+    expected += ["y: Labels", "y: encoded", "y: shown", "batch.x", "batch.y", "brighter.x", "brighter.y"]
+    assert stages == expected, printed
+    assert "20: 12 training, 4 validation, 4 test" in printed and "[2, 3] torch.float32" in printed
+
+
+# --- workers --------------------------------------------------------------------------------------------------------
+
+
+def first_of(item):
+    return item[0]
+
+
+class RandomShift:
+    """An augmentation that draws from every global generator."""
+
+    def __call__(self, x):
+        return x + random.random() + np.random.random() + torch.rand(())  # noqa: NPY002  that is the point
+
+
+def read(dls, **options):
+    return torch.cat([batch.x[0] for batch in dls.train.batches(seed=5, **options)])
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_item_randomness_depends_on_seed_epoch_and_position_not_on_workers():
+    source = [(torch.zeros(1), i % 2) for i in range(30)]
+
+    def loaders(n_workers):
+        return DataBlock((Block(), CategoryBlock()), item_aug=RandomShift()).dataloaders(
+            source, bs=5, n_workers=n_workers
+        )
+
+    none, two = read(loaders(0)), read(loaders(2))
+    assert torch.equal(none, two)
+    assert len(none.unique()) == len(none), "each item has randomness of its own"
+    assert torch.equal(none[10:], read(loaders(0), start=2)) and torch.equal(none[10:], read(loaders(2), start=2))
+    assert not torch.equal(none, read(loaders(0), epoch=1))
+
+
+def test_item_randomness_leaves_the_global_generators_alone():
+    dls = DataBlock((Block(), CategoryBlock()), item_aug=RandomShift()).dataloaders(ITEMS)
+    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()
+    read(dls)
+    assert random.getstate() == before[0] and np.random.get_state()[1].tolist() == before[1]
+    assert torch.equal(torch.get_rng_state(), before[2])
+
+
+@pytest.mark.usefixtures("spawning")
+def test_workers_that_start_afresh_take_lambdas_for_get_x_and_get_y(caplog):
+    def loaders(n_workers):
+        return make(get_x=lambda item: item[0] * 2, get_y=lambda item: item[1].upper()).dataloaders(
+            ITEMS, bs=6, n_workers=n_workers
+        )
+
+    alone, sent = (list(loaders(n).train.batches(seed=1)) for n in (0, 2))
+    assert not caplog.records
+    assert all(torch.equal(a.x[0], b.x[0]) and torch.equal(a.y[0], b.y[0]) for a, b in zip(alone, sent, strict=True))
+
+
+@pytest.mark.usefixtures("spawning")
+def test_where_a_lambda_cannot_be_sent_the_items_are_decoded_here_and_that_is_said(caplog):
+    dls = make(item_aug=lambda x: x + 100).dataloaders(ITEMS, bs=6, n_workers=2)
+    with caplog.at_level(logging.WARNING):
+        assert sorted(read(dls)[:, 0].tolist()) == [100.0 + i for i in range(12)]
+        read(dls, epoch=1)
+    (record,) = caplog.records
+    assert "decoded in this process, not in 2 workers" in record.getMessage() and "def" in record.getMessage()
+
+
+def test_mapped_calls_its_function_when_asked_and_travels_with_it_or_with_its_values():
+    calls = []
+    mapped = Mapped(lambda item: calls.append(item) or item + 1, [1, 2, 3])
+    assert len(mapped) == 3 and not calls
+    assert mapped[1] == 3 and calls == [2]
+    assert mapped.__getstate__() == {"function": None, "items": [2, 3, 4]} and list(mapped) == [2, 3, 4]
+    partial = functools.partial(first_of)
+    assert Mapped(partial, ITEMS).__getstate__()["function"] is partial
