@@ -115,7 +115,7 @@ def test_marks_are_read_off_a_curve_by_their_definitions():
     lrs = [10 ** (-5 + i / 10) for i in range(50)]
     losses = [1.0 + 0.001 * i for i in range(10)] + [1.0 - 0.03 * i for i in range(30)] + [0.2 + i for i in range(10)]
     found = suggest(lrs, losses)
-    assert found.valley == lrs[10 + round(29 * 2 / 3)] and found.minimum == pytest.approx(lrs[39] / 10)
+    assert found.valley == lrs[(13 + 39) // 2] and found.minimum == pytest.approx(lrs[39] / 10)
     assert lrs[10] <= found.steepest <= lrs[39]
 
 

@@ -1,57 +1,31 @@
 """The Learner: a model, its data and everything between them. A facade; what it does is done on the floors below."""
 
+import hashlib
 import logging
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
 
-from tipsai import artifact, losses, metrics, optim, plot, schedule
-from tipsai.callbacks import EMA, Checkpointer, KeepBest, Progress, Recorder, Scheduler
-from tipsai.core import loop, modes, rng
+from tipsai import artifact, fitting, losses, metrics, optim, plot, schedule
+from tipsai.callbacks import Recorder, Scheduler
+from tipsai.core import rng
 from tipsai.core.callback import Callback, bind
 from tipsai.core.errors import NonFiniteLossError, SettingError, require_positive
 from tipsai.core.evaluate import Evaluator, predictions
-from tipsai.core.interrupt import INTERRUPTED, stops_on_interrupt
+from tipsai.core.interrupt import INTERRUPTED
 from tipsai.core.state import Batch, ComputeLoss, Row, TrainState
 from tipsai.core.step import Step, resolve_precision
 from tipsai.data.loaders import DataLoaders, Loader
+from tipsai.fitting import Fit, FitOptions
 from tipsai.lr_find import Suggestion, search
 from tipsai.settings import Settings
 from tipsai.summary import Summary, summarize
 
 log = logging.getLogger("tipsai")
 TRAIN_SAMPLE = 10_000  # training rows on which train_loss is measured
-
-
-class FitOptions(TypedDict, total=False):
-    """What every fit takes.
-
-    callbacks: more callbacks, for this fit only.
-    accumulate: micro-batches an optimizer step; exactly as if they were one batch.
-    clip: the largest global norm of the gradients; None for no clipping.
-    final: the weights that a normal end leaves: "last", "best" (by `monitor`) or "ema".
-    monitor: the validation figure by which the best is chosen.
-    checkpoint: a file that is kept up to date, from which the run can go on.
-    checkpoint_seconds: the least time between checkpoints within an epoch.
-    resume: go on from the checkpoint, if there is one.
-    reset_opt: start with a fresh optimizer.
-    progress: show progress on standard error.
-    """
-
-    callbacks: Sequence[Callback]
-    accumulate: int
-    clip: float | None
-    final: str
-    monitor: str
-    checkpoint: str | Path | None
-    checkpoint_seconds: float
-    resume: bool
-    reset_opt: bool
-    progress: bool
 
 
 def pick_device(device: str | torch.device | None) -> torch.device:
@@ -160,7 +134,7 @@ class Learner:
     def fit(
         self, n_epochs: float | None = None, lr: float | Sequence[float] | None = None, **options: Unpack[FitOptions]
     ) -> None:
-        """Trains at a constant rate. See FitOptions for the other arguments."""
+        """Trains at a constant rate. See fitting.Fit for the other arguments."""
         self._fit(n_epochs, schedule.flat(), lr, **options)
 
     def fit_one_cycle(
@@ -184,7 +158,7 @@ class Learner:
             div: peak over first rate.
             div_final: peak over last rate.
             moms: momentum (β1 for Adam) at the start, the peak and the end; None leaves it alone.
-            **options: see FitOptions.
+            **options: see fitting.Fit.
 
         Raises:
             SettingError: an argument is out of range.
@@ -230,7 +204,7 @@ class Learner:
             lr: the peak rate of the first phase; the second peaks at half of it.
             freeze_epochs: epochs of the first phase.
             lr_mult: last group's rate over the first's, in the second phase; those between are spaced evenly by ratio.
-            **options: see FitOptions.
+            **options: see fitting.Fit.
 
         Source: Howard and Ruder 1801.06146; the two phases and their figures are fast.ai's.
         """
@@ -267,17 +241,7 @@ class Learner:
         n_epochs: float | None,
         plan: schedule.Schedule,
         lr: float | Sequence[float] | None,
-        *,
-        callbacks: Sequence[Callback] = (),
-        accumulate: int = 1,
-        clip: float | None = 1.0,
-        final: str = "last",
-        monitor: str = "valid_loss",
-        checkpoint: str | Path | None = None,
-        checkpoint_seconds: float = 30.0,
-        resume: bool = False,
-        reset_opt: bool = False,
-        progress: bool = True,
+        **options: Unpack[FitOptions],
     ) -> None:
         n_epochs = self.dls.n_epochs if n_epochs is None else n_epochs
         if n_epochs is None:
@@ -285,74 +249,14 @@ class Learner:
                 "n_epochs is not given, and this kind of data has no rule for it; say how many passes to make."
             )
         require_positive("n_epochs", n_epochs)
-        require_positive("accumulate", accumulate)
-        if clip is not None:
-            require_positive("clip", clip)
-        if final not in ("last", "best", "ema"):
-            raise SettingError(f"final is {final!r}; expected 'last', 'best' or 'ema'.")
-        if resume and checkpoint is None:
-            raise SettingError("resume=True needs checkpoint=PATH, the file to go on from.")
+        fit = Fit(**options)
         peaks = optim.rates(self.lr if lr is None else lr, len(self.layer_groups))
         source = self.dls.feed("train", self.device)
-        st = self._state(source, n_epochs, accumulate, clip, reset_opt, peaks)
-        own = [self.recorder, Scheduler(plan, peaks), *self.callbacks, *callbacks]
-        ema = next((cb for cb in own if isinstance(cb, EMA)), EMA() if final == "ema" else None)
-        best = next((cb for cb in own if isinstance(cb, KeepBest)), None)
-        if best is None and final == "best":
-            judge = self.metrics.get(monitor.removeprefix("valid_"))
-            best = KeepBest(monitor, higher_is_better=getattr(judge, "higher_is_better", None))
-        if best is not None:
-            best.ema = ema  # the weights that are validated are the ones to keep
-        own += [cb for cb in (ema, best) if cb is not None and cb not in own]
-        saver = None
-        if checkpoint is not None:
-            saver = Checkpointer(
-                checkpoint, self._config(st, plan, peaks, accumulate), lambda: own, self.n_fits, checkpoint_seconds
-            )
-        everything = [*own, *([Progress()] if progress else []), *([saver] if saver else [])]
-        scaler = torch.amp.GradScaler(self.device.type) if self.precision == "fp16" else None
-        step = Step(self.precision, self.compute_loss, self.output, scaler)
-        events = bind(everything)
-        began = time.perf_counter()
-        with rng.preserved(), modes.kept(self.model), stops_on_interrupt(st):
-            rng.seed_everything(rng.derive(self.seed, "fit", self.n_fits))
-            if saver and resume and Path(checkpoint or "").exists():
-                n_fits, tree = saver.read()
-                if n_fits > self.n_fits:
-                    log.info("fit %d is complete in the checkpoint, which a later one wrote", self.n_fits + 1)
-                    self.n_fits += 1
-                    return
-                if n_fits == self.n_fits:  # else an earlier fit wrote it, and this one has not begun
-                    saver.restore(st, tree)
-                    self.history = st.history
-            try:
-                loop.train(st, source, events, step, lambda: self._validate(ema), accumulate)
-            except NonFiniteLossError:
-                self.opt = None  # its averages hold what is not finite
-                raise
-            finally:
-                self.train_seconds += time.perf_counter() - began
-                self.n_steps += st.step
-                self.stop_reason = st.stop_reason
-        if st.stop_reason == INTERRUPTED:
-            log.warning("interrupted after step %d of %d; the model and its history are kept", st.step, st.n_steps)
-            return
-        if st.stop_reason:
-            log.info("stopped: %s", st.stop_reason)
-        self.n_fits += 1
-        if final == "ema" and ema is not None:
-            ema.take_over(self.model)
-        elif final == "best" and best is not None and best.weights is not None:
-            self.model.load_state_dict(best.weights)
-
-    def _state(
-        self, source: Any, n_epochs: float, accumulate: int, clip: float | None, reset_opt: bool, peaks: Sequence[float]
-    ) -> TrainState:
-        if self.opt is None or reset_opt:
-            self.opt = optim.build(self.opt_spec, self.model, self.layer_groups, peaks, self.wd)
-        steps_per_epoch = -(-len(source) // accumulate)
+        if self.opt is None or fit.reset_opt:
+            self.opt = self._new_opt(peaks)
+        steps_per_epoch = -(-len(source) // fit.accumulate)
         n_steps = max(1, round(n_epochs * steps_per_epoch))
-        return TrainState(
+        st = TrainState(
             model=self.model,
             opt=self.opt,
             loss_fn=self.loss_fn,
@@ -361,35 +265,52 @@ class Learner:
             n_epochs=-(-n_steps // steps_per_epoch),
             n_steps=n_steps,
             steps_per_epoch=steps_per_epoch,
-            clip=clip,
+            clip=fit.clip,
             first_epoch=len(self.history),
+            first_step=self.n_steps,
+            first_seconds=self.train_seconds,
             history=self.history,
         )
+        scaler = torch.amp.GradScaler(self.device.type) if self.precision == "fp16" else None
+        step = Step(self.precision, self.compute_loss, self.output, scaler)
+        callbacks = [self.recorder, Scheduler(plan, peaks), *self.callbacks, *fit.callbacks]
+        judge = self.validate if self.dls.valid is not None else dict
+        config = self._config(plan, peaks, st) if fit.checkpoint is not None else {}
+        try:
+            done = fitting.run(fit, st, source, step, callbacks, judge, self.metrics, config, self.n_fits)
+        except NonFiniteLossError:
+            self.opt = None  # its averages hold what is not finite
+            raise
+        finally:
+            self.history, self.stop_reason = st.history, st.stop_reason
+            self.n_steps, self.train_seconds = st.first_step + st.step, st.first_seconds + st.seconds
+        if not done or st.stop_reason != INTERRUPTED:
+            self.n_fits += 1
 
-    def _config(
-        self, st: TrainState, plan: schedule.Schedule, peaks: Sequence[float], accumulate: int
-    ) -> dict[str, Any]:
-        """What a run's numbers depend on, as plain data."""
-        shape = ", ".join(str(list(p.shape)) for p in self.model.parameters())
+    def _new_opt(self, peaks: Sequence[float] | None = None) -> torch.optim.Optimizer:
+        peaks = optim.rates(self.lr, len(self.layer_groups)) if peaks is None else peaks
+        return optim.build(self.opt_spec, self.model, self.layer_groups, peaks, self.wd)
+
+    def _config(self, plan: schedule.Schedule, peaks: Sequence[float], st: TrainState) -> dict[str, Any]:
+        """What a run's numbers depend on, as plain data; fitting.run adds options and callbacks."""
+        at = [i / 8 for i in range(9)]
+        shapes = hashlib.blake2b(str([list(p.shape) for p in self.model.parameters()]).encode(), digest_size=6)
         return {
             "n_steps": st.n_steps,
             "steps_per_epoch": st.steps_per_epoch,
             "n_items": self.dls.train.n_items if self.dls.train else 0,
             "bs": self.dls.bs,
+            "data": artifact.data_fingerprint(self.dls.train),
             "opt": self.opt_spec if isinstance(self.opt_spec, str) else getattr(self.opt_spec, "__name__", "function"),
             "lr": list(peaks),
             "wd": self.wd,
-            "schedule": [plan.name, *(round(plan.lr(i / 8), 12) for i in range(9))],
-            "accumulate": accumulate,
-            "clip": st.clip,
+            "schedule": [plan.name, *(round(plan.lr(p), 12) for p in at)],
+            "momentum": [round(plan.momentum(p), 12) for p in at] if plan.momentum else None,
             "precision": self.precision,
             "seed": self.seed,
-            "loss_fn": type(self.loss_fn).__name__,
-            "model": f"{type(self.model).__name__}: {shape}"
-            if len(shape) < 2000
-            else f"{type(self.model).__name__}: {optim.n_parameters(self.model)} parameters",
+            "loss_fn": fitting.describe(self.loss_fn),
+            "model": f"{type(self.model).__name__} of {optim.n_parameters(self.model):,} parameters ({shapes.hexdigest()})",
             "trained": [all(p.requires_grad for p in g) for g in self.layer_groups],
-            "data": artifact.data_fingerprint(self.dls.train),
         }
 
     def lr_find(self, start: float = 1e-7, end: float = 10.0, n_steps: int = 100, accumulate: int = 1) -> Suggestion:
@@ -398,14 +319,7 @@ class Learner:
         See tipsai.lr_find.search for the arguments and the method.
         """
         source = self.dls.feed("train", self.device)
-        keep = self.opt
-        opt = (
-            keep
-            if keep is not None
-            else optim.build(
-                self.opt_spec, self.model, self.layer_groups, optim.rates(self.lr, len(self.layer_groups)), self.wd
-            )
-        )
+        opt = self._new_opt() if self.opt is None else self.opt
         st = TrainState(self.model, opt, self.loss_fn, self.device, self.seed, 1, n_steps, n_steps)
         return search(st, source, Step(self.precision, self.compute_loss, self.output), start, end, n_steps, accumulate)
 
@@ -416,14 +330,6 @@ class Learner:
         """How this learner judges a split: loss, metrics, the target's units, precision."""
         units = self.dls.blocks[1].units if self.dls.blocks else None
         return Evaluator(self.loss_fn, self.metrics, self.output, self.compute_loss, units, self.precision)
-
-    def _validate(self, ema: EMA | None = None) -> Row:
-        if self.dls.valid is None:
-            return {}
-        if ema is not None:
-            with ema.applied(self.model):
-                return self.validate()
-        return self.validate()
 
     def validate(self) -> Row:
         """{"valid_loss": ..., "valid_<metric>": ...} over the validation split."""
@@ -519,9 +425,7 @@ class Learner:
 
     def load(self, path: str | Path) -> None:
         """Takes over what save wrote."""
-        opt = self.opt or optim.build(
-            self.opt_spec, self.model, self.layer_groups, optim.rates(self.lr, len(self.layer_groups)), self.wd
-        )
+        opt = self._new_opt() if self.opt is None else self.opt
         self.opt, self.history = artifact.load(path, self.model, opt)
 
     def export(self, path: str | Path) -> None:
@@ -556,7 +460,7 @@ class Learner:
             base = float(made.defaults["lr"])
             self.settings.note("lr (base)", base, base, "the optimizer's own default")
             return base
-        factor = optim.size_factor(n)
+        factor = optim.size_factor(n) if recipe.follows_size else 1.0
         self.settings.note("lr (base)", recipe.base_lr, recipe.base_lr, recipe.source)
         self.settings.note("lr factor for size", factor, factor, f"TR01, {n:,} parameters")
         base_bs = self.dls.base_bs

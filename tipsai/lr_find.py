@@ -25,7 +25,7 @@ class Suggestion:
     """What lr_find found.
 
     Attributes:
-        valley: a rate two thirds down the longest fall of the loss; a good peak for 1cycle.
+        valley: half way along the longest fall of the loss, without its flat beginning; a good peak for 1cycle.
         steepest: the rate at which the loss falls fastest; cautious.
         minimum: a tenth of the rate with the least loss.
         lrs: the rates tried.
@@ -126,12 +126,15 @@ def suggest(lrs: Sequence[float], losses: Sequence[float]) -> Suggestion:
         )
     logs = [math.log(lr) for lr in lrs]
     lowest = min(range(len(losses)), key=losses.__getitem__)
-    first, last = longest_fall(losses)
+    settled = len(losses) // 10  # the first averages are over few batches, and swing
+    first, last = (settled + i for i in longest_fall(losses[settled:]))
     slopes = [(losses[i + 1] - losses[i - 1]) / (logs[i + 1] - logs[i - 1]) for i in range(1, len(losses) - 1)]
-    # Within the fall alone: at the lowest rates the average still settles, which looks like a slope.
+    # At the lowest rates the loss creeps, however long it falls: the fall counts once a tenth of it is done.
+    begun = losses[first] - 0.1 * (losses[first] - losses[last])
+    first = next(i for i in range(first, last + 1) if losses[i] <= begun)
     inside = range(max(first, 1), max(min(last, len(losses) - 1), max(first, 1) + 1))
     steepest = min(inside, key=lambda i: slopes[i - 1])
-    valley = first + round((last - first) * 2 / 3)
+    valley = (first + last) // 2
     return Suggestion(lrs[valley], lrs[steepest], lrs[lowest] / 10, list(lrs), list(losses))
 
 

@@ -22,6 +22,7 @@ class Recipe:
     make: Callable[[Groups], Optimizer]
     base_lr: float
     scale_rule: str  # how the rate follows the batch size (TR06)
+    follows_size: bool  # whether small models take more: so Adam, whose steps do not shrink with the gradient
     source: str
 
 
@@ -47,10 +48,11 @@ OPTIMIZERS = {
         _adamw,
         3e-4,
         "sqrt",
+        True,
         "Loshchilov and Hutter 1711.05101; 3e-4: Karpathy, 'A Recipe for Training Neural Networks', 2019",
     ),
-    "adam": Recipe(_adam, 3e-4, "sqrt", "Kingma and Ba 1412.6980"),
-    "sgd": Recipe(_sgd, 0.05, "linear", "Goyal et al. 1706.02677: 0.1 for 256 pictures, halved for sturdiness"),
+    "adam": Recipe(_adam, 3e-4, "sqrt", True, "Kingma and Ba 1412.6980"),
+    "sgd": Recipe(_sgd, 0.05, "linear", False, "Goyal et al. 1706.02677: 0.1 for 256 pictures, halved for sturdiness"),
 }
 OptSpec = str | Callable[[Groups], Optimizer]
 

@@ -3,7 +3,7 @@ import logging
 import pytest
 from helpers import At, Boom, boom, copied, learner, same
 
-from tipsai import EMA, KeepBest, container
+from tipsai import EMA, CSVLogger, FunctionLogger, KeepBest, container
 from tipsai.callbacks.checkpoint import compare
 from tipsai.core import loop
 from tipsai.core.errors import ArtifactError, OutputError, ResumeError, SettingError
@@ -92,12 +92,23 @@ def test_other_data_are_refused(tmp_path):
 
 def test_other_callbacks_are_refused_before_anything_is_taken_over(tmp_path):
     path = tmp_path / "c.tips"
-    _interrupted(path, callbacks=[EMA()])
-    learn = learner(callbacks=[KeepBest()])
+    _interrupted(path, callbacks=[FunctionLogger(dict)])
+    learn = learner(callbacks=[CSVLogger(tmp_path / "history.csv")])
     before = copied(learn.model)
-    with pytest.raises(ResumeError, match=r"checkpoint has callbacks \[.*'EMA'.*this run \[.*'KeepBest'"):
+    with pytest.raises(ResumeError, match=r"checkpoint has callbacks \[.*'FunctionLogger'.*this run \[.*'CSVLogger'"):
         learn.fit_one_cycle(3, checkpoint=path, resume=True, callbacks=[At(0, None)], progress=False)
     assert same(copied(learn.model), before) and learn.history == []
+
+
+def test_a_callback_with_other_settings_is_refused(tmp_path):
+    path = tmp_path / "c.tips"
+    _interrupted(path, callbacks=[EMA(0.99)])
+    learn = learner(callbacks=[EMA(0.9)])
+    with pytest.raises(ResumeError, match=r"callbacks: .*0\.99.* in the checkpoint, .*0\.9.* now"):
+        learn.fit_one_cycle(3, checkpoint=path, resume=True, callbacks=[At(0, None)], progress=False)
+    other = learner(callbacks=[KeepBest()])
+    with pytest.raises(ResumeError, match="EMA.* in the checkpoint, .*KeepBest.* now"):
+        other.fit_one_cycle(3, checkpoint=path, resume=True, callbacks=[At(0, None)], progress=False)
 
 
 def test_a_damaged_checkpoint_is_an_error_that_names_it(tmp_path):

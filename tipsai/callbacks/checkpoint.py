@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -21,16 +21,27 @@ COUNTERS = (
     "epoch",
     "first_epoch",
     "step",
+    "first_step",
     "step_in_epoch",
+    "seconds",
+    "first_seconds",
     "objective_sum",
     "objective_weight",
     "stop_reason",
     "history",
 )
+MOST_SHARE = 0.05  # of the time may go into checkpoints at the ends of epochs; short epochs do not get one each
+
+
+class Stateful(Protocol):
+    """A callback, or torch's gradient scaler."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any], /) -> None: ...
 
 
 class Checkpointer(Callback):
-    """Saves the whole state at the end of each epoch, every so many seconds within one, and on Ctrl-C.
+    """Saves the whole state at the ends of epochs, every so many seconds within one, on Ctrl-C, and at the end.
 
     Args:
         path: the file, replaced whole each time.
@@ -46,31 +57,33 @@ class Checkpointer(Callback):
         self,
         path: str | Path,
         config: Mapping[str, Any],
-        others: Callable[[], Sequence[Callback]],
+        others: Callable[[], Sequence[Stateful]],
         n_fits: int = 0,
         every_seconds: float = 30.0,
     ) -> None:
-        self.path, self.config, self.others, self.n_fits, self.every_seconds = (
-            Path(path),
-            dict(config),
-            others,
-            n_fits,
-            every_seconds,
-        )
-        self.saved_at = time.monotonic()
+        self.path, self.run_config, self.others = Path(path), dict(config), others
+        self.n_fits, self.every_seconds = n_fits, every_seconds
+        self.cost = 0.0  # seconds that the last checkpoint took
+
+    def before_fit(self, st: TrainState) -> None:
+        self.began = self.saved_at = time.monotonic()
 
     def after_log(self, st: TrainState) -> None:
         if st.stop_reason == INTERRUPTED or time.monotonic() - self.saved_at >= self.every_seconds:
             self.save(st)
 
     def after_epoch(self, st: TrainState) -> None:
-        self.save(st)
+        due = time.monotonic() - self.saved_at >= min(self.cost / MOST_SHARE, self.every_seconds)
+        if due or st.stop_reason or st.step == st.n_steps:
+            self.save(st)
 
     def save(self, st: TrainState) -> None:
         """Writes the checkpoint, and makes its weights the ones to go back to if the loss stops being finite."""
+        start = time.monotonic()
         weights = st.model.state_dict()
         tensors: dict[str, Tensor] = {}
         counters = {name: getattr(st, name) for name in COUNTERS}
+        counters["seconds"] += time.monotonic() - self.began
         counters["stop_reason"] = "" if st.stop_reason == INTERRUPTED else st.stop_reason
         tree = {
             "counters": counters,
@@ -84,13 +97,14 @@ class Checkpointer(Callback):
             "format_version": container.FORMAT_VERSION,
             "kind": "checkpoint",
             "n_fits": self.n_fits,
-            "config": self.config,
+            "config": self.run_config,
         }
         container.write(
             self.path, {"manifest": manifest | {"versions": container.versions()}, "state": packed}, {"state": tensors}
         )
         st.weights = {name: t.detach().clone() for name, t in weights.items()}
         self.saved_at = time.monotonic()
+        self.cost = self.saved_at - start
 
     def read(self) -> tuple[int, Any]:
         """The checkpoint as (fits done before it, state tree), after its configuration was compared with this run's.
@@ -106,7 +120,7 @@ class Checkpointer(Callback):
                 f"{self.path} is a {manifest.get('kind')}, no checkpoint; give the file that fit(checkpoint=...) wrote."
             )
         if manifest["n_fits"] == self.n_fits:
-            compare(manifest["config"], self.config)
+            compare(manifest["config"], self.run_config)
         now = container.versions()
         changed = [
             f"{name} {old} -> {now.get(name)}" for name, old in manifest["versions"].items() if old != now.get(name)

@@ -31,6 +31,9 @@ class EMA(Callback):
         self.n_steps = 0
         self.averages: list[Tensor] = []
 
+    def config(self) -> dict[str, Any]:
+        return {"decay": self.decay}
+
     def before_fit(self, st: TrainState) -> None:
         params = list(st.model.parameters())
         if self.averages and [a.shape for a in self.averages] == [p.shape for p in params]:

@@ -66,6 +66,9 @@ class MixUp(Callback):
             )
         self.target, self.alpha, self.inside = target, alpha, inside
 
+    def config(self) -> dict[str, Any]:
+        return {"alpha": self.alpha, "inside": self.inside}
+
     def before_batch(self, st: TrainState) -> None:
         batch = st.batch
         assert batch is not None

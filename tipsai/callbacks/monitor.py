@@ -38,6 +38,9 @@ class Monitor(Callback):
         self.best = -math.inf  # times sign, so that higher is always better
         self.best_epoch = 0
 
+    def config(self) -> dict[str, Any]:
+        return {"monitor": self.monitor, "min_delta": self.min_delta, "rises": self.sign > 0}
+
     def improved(self, st: TrainState) -> bool:
         """Whether the epoch that just ended is the best so far."""
         if self.monitor not in st.row:
@@ -77,6 +80,9 @@ class EarlyStopping(Monitor):
         super().__init__(monitor, higher_is_better=higher_is_better, min_delta=min_delta)
         require_positive("patience", patience)
         self.patience, self.waited = patience, 0
+
+    def config(self) -> dict[str, Any]:
+        return super().config() | {"patience": self.patience}
 
     def after_epoch(self, st: TrainState) -> None:
         self.waited = 0 if self.improved(st) else self.waited + 1

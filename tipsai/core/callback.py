@@ -49,6 +49,10 @@ class Callback:
     def after_epoch(self, st: TrainState) -> None: ...
     def after_fit(self, st: TrainState) -> None: ...
 
+    def config(self) -> dict[str, Any]:
+        """Plain settings that a run's numbers depend on; resuming under others is refused."""
+        return {}
+
     def state_dict(self) -> dict[str, Any]:
         return {}
 

@@ -79,6 +79,9 @@ class TrainState:
     epoch: int = 0  # within this fit
     first_epoch: int = 0  # epochs that the learner had trained before this fit
     step: int = 0  # optimizer steps done in this fit
+    first_step: int = 0  # optimizer steps that the learner had done before this fit
+    seconds: float = 0.0  # wall time of this fit, up to the checkpoint it went on from
+    first_seconds: float = 0.0  # wall time of the fits before it
     step_in_epoch: int = 0
     micro: int = 0  # the micro-batch's place within its accumulation group
     batch: Batch | None = None

@@ -39,8 +39,8 @@ def autocast(precision: str, device: torch.device) -> contextlib.AbstractContext
 
 
 def _divisor(weight: Tensor | float) -> Tensor | float:
-    """The weight, or 1 where nothing counts (every token ignored), whose sum of 0 is then a loss of 0."""
-    return weight + (weight == 0) if isinstance(weight, Tensor) else weight or 1.0
+    """The weight; where nothing counts (every token ignored) a tiny number, so that the sum of 0 is a loss of 0."""
+    return weight.clamp(min=1e-30) if isinstance(weight, Tensor) else weight or 1.0
 
 
 @dataclass(slots=True)
