@@ -12,10 +12,19 @@ class TabularDefaults:
     depth: int = field(default=2, metadata={"source": "hidden layers; AR05"})
     dropout: float = field(default=0.1, metadata={"source": "share of hidden units; TR13"})
     n_members: int = field(default=8, metadata={"source": "networks side by side; after TabM, 2410.24210"})
-    n_bins: int = field(default=32, metadata={"source": "bins of a number; 2203.05556"})
+    n_bins: int = field(default=32, metadata={"source": "bins of a number: sqrt(rows), 32 to 128; 2203.05556"})
     number_embedding: str = field(default="piecewise", metadata={"source": "Gorishniy et al. 2203.05556"})
     act: str = field(default="relu", metadata={"source": "AR02"})
     wd: float = field(default=0.1, metadata={"source": "TR11; not on biases, norms, embeddings"})
+
+
+def for_table(n_rows: int, n_numbers: int) -> TabularDefaults:
+    """The defaults for a table: numbers get the finer bins, the more training rows there are to fill them.
+
+    All number columns together get at most 16,384 bins, which bounds the time of a step in wide tables.
+    """
+    bins = min(128, max(32, round(math.sqrt(n_rows))))
+    return TabularDefaults(n_bins=max(8, min(bins, 16_384 // max(1, n_numbers))))
 
 
 TEXT_VALUES = 8  # distinct values from which on the spelling of a text column counts (TA02)

@@ -16,7 +16,7 @@ from tipsai.losses import CrossEntropy, as_loss
 from tipsai.settings import Settings, choose
 from tipsai.tabular.columns import Category
 from tipsai.tabular.data import TabularDataLoaders
-from tipsai.tabular.defaults import TabularDefaults
+from tipsai.tabular.defaults import for_table
 from tipsai.tabular.losses import MemberLoss
 from tipsai.tabular.models import TabularModel
 
@@ -41,7 +41,7 @@ def tabular_learner(
     seed: int | None = None,
     **options: Any,
 ) -> Learner:
-    """A Learner with a small strong network for tables. Arguments left out take the defaults of TabularDefaults.
+    """A Learner with a small strong network for tables. Arguments left out take the defaults of defaults.for_table.
 
     Args:
         dls: from TabularDataLoaders.
@@ -77,12 +77,11 @@ def tabular_learner(
         "act": act,
         "wd": wd,
     }
-    chosen = choose(TabularDefaults(), given, settings)
-    bins = chosen.pop("n_bins")
-    wd = chosen.pop("wd")
     if dls.train is None:
         raise SettingError("these loaders hold no rows to train on; make them with TabularDataLoaders.from_df.")
     rows = dls.train.rows  # type: ignore[attr-defined]
+    chosen = choose(for_table(len(rows), dls.table.n_numbers), given, settings)
+    bins, wd = chosen.pop("n_bins"), chosen.pop("wd")
     arguments = {
         "cardinalities": dls.table.cardinalities,
         "n_numbers": dls.table.n_numbers,

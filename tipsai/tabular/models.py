@@ -166,7 +166,7 @@ class TabularModel(nn.Module):
         dropout: float = 0.1,
         n_members: int = 8,
         act: str = "relu",
-        text_features: int = 32,
+        text_features: int = 8,
         unknown_rate: float = 0.05,
     ) -> None:
         super().__init__()
