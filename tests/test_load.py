@@ -66,7 +66,9 @@ def test_with_dls_it_trains_further_with_the_loss_of_its_builder(exported):
 def test_dls_that_encode_otherwise_are_refused(exported):
     path, _ = exported
     for dls in (loaders(kinds={"b": "skip"}), TabularDataLoaders.from_df(FRAME.assign(a=FRAME["a"] * 2), "y")):
-        with pytest.raises(SettingError, match="dls encode their fields in another way.*Make dls from the same"):
+        with pytest.raises(
+            SettingError, match="dls encode their fields in another way.*Make dls with TabularDataLoaders"
+        ):
             load_learner(path, dls=dls)
 
 
@@ -177,3 +179,21 @@ print(json.dumps(load_learner({str(path)!r}).predict(pd.read_parquet({str(tmp_pa
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     np.testing.assert_allclose(json.loads(done.stdout), learn.predict(FRAME)["p_up"], atol=1e-6)
+
+
+def test_a_reloaded_model_trains_further_on_new_rows(tmp_path):
+    rng = np.random.default_rng(0)
+    first = pd.DataFrame({"a": rng.normal(size=300), "c": rng.choice(["x", "y", "z"], 300)})
+    first["t"] = np.where(first.a + (first.c == "x") > 0, "yes", "no")
+    learn = tabular_learner(TabularDataLoaders.from_df(first, "t"), n_members=1, width=16, seed=0)
+    learn.fit_one_cycle(2, progress=False)
+    learn.export(tmp_path / "m.tips")
+    later = first.assign(a=first.a * 3 + 1, c="y")  # other statistics, fewer categories
+    dls = TabularDataLoaders.from_df(later, "t", like=load_learner(tmp_path / "m.tips").dls)
+    again = load_learner(tmp_path / "m.tips", dls=dls)
+    pd.testing.assert_frame_equal(again.predict(first), learn.predict(first))
+    before = again.validate()["valid_loss"]
+    again.fit_one_cycle(3, progress=False)
+    assert again.validate()["valid_loss"] < before and len(again.history) == 5
+    with pytest.raises(SettingError, match="like is given, so kinds, ignore, task and text would be ignored"):
+        TabularDataLoaders.from_df(later, "t", like=again.dls, kinds={"a": "skip"})

@@ -46,7 +46,7 @@ def test_long_values_are_cut():
         ({"seed": 7}, "seed", "7 yours (default drawn)"),
         ({"precision": "bf16"}, "precision", "bf16 yours (default auto)"),
         ({"lr": None}, "lr (base)", "0.0003 default"),
-        ({"lr": None}, "lr factor for size", "30 default TR01, 75 parameters"),
+        ({"lr": None}, "lr factor for size", "20 default TR01, 75 parameters"),
     ],
 )
 def test_explain_prints_what_was_overridden(capsys, options, name, shown):

@@ -63,7 +63,7 @@ def main() -> None:
     df = frame(args.rows, args.columns)
     table = resident() - start
     with Peak() as encoding:
-        dls = TabularDataLoaders.from_df(df, "target", bs=4096)
+        dls = TabularDataLoaders.from_df(df, "target")
     del df
     gc.collect()
     encoded = sum(t.nbytes for loader in (dls.train, dls.valid) for t in loader.rows.tensors())

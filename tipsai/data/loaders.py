@@ -484,7 +484,8 @@ class DataLoaders:
         """One of "train" and "valid" (or, for Learner.test, "test") on a device."""
         loader: Loader | None = getattr(self, split)
         if loader is None:
-            raise SettingError(f"there is no {split} data; give some when the DataLoaders are made.")
+            more = " (a reloaded model takes some by load_learner(path, dls=...))" if self.train is None else ""
+            raise SettingError(f"there is no {split} data; give some when the DataLoaders are made{more}.")
         return Feed(loader, device, self.batch_tfms, training=split == "train")
 
 

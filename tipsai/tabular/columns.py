@@ -163,9 +163,9 @@ class Category(Processor):
 
     UNKNOWN, MISSING_CODE = 0, 1
     text_dim: ClassVar[int] = 96
-    alike: ClassVar[float] = 0.4  # of ngrams.matches: 92% of misspellings reach it, two thirds of other words do not
+    alike: ClassVar[float] = 0.55  # of ngrams.likeness: 93% of misspellings reach it, four in five other words do not
     variant_share: ClassVar[float] = 0.1  # a value is taken for a misspelling of one that is ten times as frequent ...
-    variant_alike: ClassVar[float] = 0.6  # ... and so much alike
+    variant_alike: ClassVar[float] = 0.65  # ... and so much alike
     n_mains: ClassVar[int] = 100  # the most frequent values, whose misspellings are looked for
 
     def __init__(self, min_count: int = 1, text: bool = False, most_values: int = 10_000) -> None:
@@ -212,12 +212,16 @@ class Category(Processor):
     def encode(self, item: pd.Series) -> Codes:
         """int32 [n]."""
         places, found = distinct(item)
-        table = np.array([self._code(value) for value in found] + [self.MISSING_CODE], np.int32)
+        return np.append(self._resolve(found), np.int32(self.MISSING_CODE))[places]
+
+    def _resolve(self, found: Sequence[Any]) -> Codes:
+        """The code of each of these values, its own or that of the value it is most like."""
+        codes = np.array([self._code(value) for value in found], np.int32)
         if self.text:
-            unknown = np.flatnonzero(table == self.UNKNOWN)
-            best, score = matches([self.name_of(found[i]) for i in unknown], self.values_)
-            table[unknown] = np.where(score >= self.alike, best + 2, self.UNKNOWN)
-        return table[places]
+            unknown = np.flatnonzero(codes == self.UNKNOWN)
+            best, score = matches([self.name_of(found[int(i)]) for i in unknown], self.values_)
+            codes[unknown] = np.where(score >= self.alike, best + 2, self.UNKNOWN)
+        return codes
 
     def _code(self, value: Any) -> int:
         name = self.name_of(value)
@@ -235,10 +239,13 @@ class Category(Processor):
     def encode_text(self, item: pd.Series) -> tuple[Codes, Floats]:
         """Each row's place in a table of vectors, int32 [n], and the table, float32 [n_values + 1, text_dim].
 
+        A value that took another's code has that value's vector too: what is left of the misspelling would be noise.
         The last row of the table, all zeros, is for missing values.
         """
         places, found = distinct(item)
-        table = vectors([self.name_of(value) for value in found], self.text_dim)
+        codes = self._resolve(found).tolist()
+        names = [self.values_[c - 2] if c >= 2 else self.name_of(v) for c, v in zip(codes, found, strict=True)]
+        table = vectors(names, self.text_dim)
         return np.where(places < 0, len(found), places).astype(np.int32), np.concatenate(
             [table, np.zeros((1, self.text_dim), np.float32)]
         )

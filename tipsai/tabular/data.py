@@ -53,6 +53,7 @@ class TabularDataLoaders(DataLoaders):
         bs: int | None = None,
         seed: int = 0,
         text: bool = True,
+        like: "TabularDataLoaders | None" = None,
     ) -> Self:
         """From a DataFrame.
 
@@ -70,6 +71,8 @@ class TabularDataLoaders(DataLoaders):
             bs: rows a batch; by the number of rows by default.
             seed: of the split.
             text: whether the spelling of nominal text counts (TA02).
+            like: loaders whose fitted columns and target to use as they are; so a reloaded model trains further on new
+                rows: load_learner(path, dls=TabularDataLoaders.from_df(rows, target, like=load_learner(path).dls)).
 
         Raises:
             DataError: there is nothing to learn from, or the target is unfit.
@@ -82,43 +85,65 @@ class TabularDataLoaders(DataLoaders):
             training_only = [*([weights] if weights else []), *ignore] if name == "train" else []
             _check_columns(frame, [*targets, *training_only], name)
             named[name] = _with_target(frame, targets, name)
-        train = named["train"]
+        if len(named["train"]) < 2:
+            raise DataError(
+                f"there is {len(named['train'])} row to train on; expected at least 2, and rather hundreds."
+            )
         made = cls(None)
-        if len(train) < 2:
-            raise DataError(f"there is {len(train)} row to train on; expected at least 2, and rather hundreds.")
-        made.task = _task(train, targets, task)
-        y_block = _target_block(train, targets, made.task)
+        made.task = _task(named["train"], targets, task or (like.task if like is not None else None))
         parts = dict(named)
         if valid_df is None:
-            parts |= _split(train, targets, made.task, splitter, valid, seed)
+            parts |= _split(named["train"], targets, made.task, splitter, valid, seed)
         elif splitter is not None or valid is not None:
             raise SettingError("both valid_df and a split are given; give one of them.")
-        train = parts["train"]
-        _fit_target(y_block, train, targets)
-        unused = sorted({*targets, *([weights] if weights else [])} & set(ignore))
+        if like is not None:
+            if kinds or ignore or task or not text:
+                raise SettingError("like is given, so kinds, ignore, task and text would be ignored; leave them out.")
+            made.blocks, made.kinds = like.blocks, like.kinds
+        else:
+            made._fit(parts["train"], targets, kinds or {}, ignore, weights, text)
+        made._say(len(df), parts)
+        made._encode(parts, targets, weights, bs)
+        return made
+
+    def _fit(
+        self,
+        train: pd.DataFrame,
+        targets: Sequence[str],
+        kinds: Mapping[str, str],
+        ignore: Sequence[str],
+        weights: str | None,
+        text: bool,
+    ) -> None:
+        """Infers the columns' kinds and fits the blocks on training rows."""
+        own = {*targets, *([weights] if weights else [])}
+        unused = sorted(own & set(ignore))
         if unused:
             raise SettingError(f"ignore names {listing(unused)}, a target or the weights. Take it from ignore.")
-        skip = {*targets, *ignore, *([weights] if weights else [])}
-        made.kinds = infer_kinds(train, kinds, skip=list(skip))
-        x_block = TableBlock().fit_frame(
-            train, made.kinds, defaults.TEXT_VALUES if text else 2**62, defaults.RARE, defaults.MOST_VALUES
-        )
-        made.blocks = (x_block, y_block)
-        made._say(len(df), parts)
-        made.base_bs = defaults.batch_size(len(train))
-        size = made.base_bs if bs is None else check_bs(bs)
+        y_block = _target_block(train, targets, self.task)
+        _fit_target(y_block, train, targets)
+        self.kinds = infer_kinds(train, kinds, skip=[*own, *ignore])
+        text_values = defaults.TEXT_VALUES if text else 2**62
+        x_block = TableBlock().fit_frame(train, self.kinds, text_values, defaults.RARE, defaults.MOST_VALUES)
+        self.blocks = (x_block, y_block)
+
+    def _encode(
+        self, parts: Mapping[str, pd.DataFrame], targets: Sequence[str], weights: str | None, bs: int | None
+    ) -> None:
+        """Makes a loader of each part, and chooses what follows from the number of training rows."""
+        assert self.blocks is not None
+        n_rows = len(parts["train"])
+        self.base_bs = defaults.batch_size(n_rows)
+        size = self.base_bs if bs is None else check_bs(bs)
         for name in ("train", "valid", "test"):
             if name in parts and len(parts[name]):
-                y = _encode_target(y_block, parts[name], targets, name)
+                y = _encode_target(self.blocks[1], parts[name], targets, name)
                 if weights and name == "train":
                     y = (*y, _row_weights(parts[name][weights]))
-                rows = x_block.encode_frame(parts[name], y)
+                rows = self.table.encode_frame(parts[name], y)
                 training = name == "train"
-                setattr(made, name, RowLoader(rows, size if training else max(size, EVAL_ROWS), shuffle=training))
-        made.n_epochs = defaults.n_epochs(
-            len(train), made.task, max((k.n_distinct for k in made.kinds if k.kind == "category"), default=0)
-        )
-        return made
+                setattr(self, name, RowLoader(rows, size if training else max(size, EVAL_ROWS), shuffle=training))
+        self.n_epochs = defaults.n_epochs(n_rows, self.task, max(self.table.cardinalities, default=0))
 
     @classmethod
     def from_file(

@@ -38,17 +38,27 @@ def batch_size(n_rows: int) -> int:
     return int(min(most, max(32, 2 ** round(math.log2(2 * math.sqrt(max(1, n_rows)))))))
 
 
-def n_epochs(n_rows: int, task: str, most_values: int = 0) -> int:
+def peak_lr(n_parameters: int) -> float:
+    """The peak rate of AdamW: 3e-4 * sqrt(3e8 / n), at most 9e-3 (TR01).
+
+    More than Learner gives a single network of the size: the members are small networks side by side, trained for few
+    epochs, and the best peaks on Adult and housing were 8e-3 (the highest tried) at 300,000 parameters; a table with
+    thousands of categories wanted less at a million.
+    """
+    return 3e-4 * min(30.0, math.sqrt(3e8 / max(1, n_parameters)))
+
+
+def n_epochs(n_rows: int, task: str, most_codes: int = 0) -> int:
     """Epochs: fewer for larger tables, and for classes, whose loss overfits sooner than that of numbers.
 
     Args:
         n_rows: training rows.
         task: "regression", "classification" or "multilabel".
-        most_values: distinct values of the largest category; where they are many for the rows, a classifier soon knows
-            the rows by heart, and half the epochs are better.
+        most_codes: rows of the largest embedding; where they are many for the rows, a classifier soon knows the rows
+            by heart, and half the epochs are better.
     """
     passes, least, most = (35.0, 10.0, 30.0) if task == "regression" else (13, 4, 10)
-    if task != "regression" and most_values * 20 > n_rows:
+    if task != "regression" and most_codes * 20 > n_rows:
         passes, least, most = passes / 2, least / 2, most / 2
     return int(min(most, max(least, round(passes * math.sqrt(10_000 / max(1, n_rows))))))
 

@@ -13,10 +13,11 @@ from tipsai.core.errors import SettingError
 from tipsai.data.block import CategoryBlock
 from tipsai.learner import Learner
 from tipsai.losses import CrossEntropy, as_loss
+from tipsai.optim import n_parameters, scale_lr
 from tipsai.settings import Settings, choose
 from tipsai.tabular.columns import Category
 from tipsai.tabular.data import TabularDataLoaders
-from tipsai.tabular.defaults import for_table
+from tipsai.tabular.defaults import for_table, peak_lr
 from tipsai.tabular.losses import MemberLoss
 from tipsai.tabular.models import TabularModel
 
@@ -33,6 +34,7 @@ def tabular_learner(
     n_bins: int | None = None,
     number_embedding: str | None = None,
     act: str | None = None,
+    lr: float | None = None,
     wd: float | None = None,
     class_weights: str | Mapping[Any, float] | None = None,
     mixup: float = 0.0,
@@ -52,6 +54,7 @@ def tabular_learner(
         n_bins: quantile bins of a number's embedding.
         number_embedding: "piecewise" or "none".
         act: relu, leaky_relu, gelu, silu, mish or selu.
+        lr: peak rate; by the size of the network and the batch by default.
         wd: weight decay.
         class_weights: "balanced", or a weight for each class, in the training loss (DA13).
         mixup: alpha of mixup after the embeddings; off by default. It wants several times the epochs (TR03).
@@ -104,9 +107,22 @@ def tabular_learner(
             )
         base = CrossEntropy(class_weight=_class_weights(class_weights, dls, target))
     extra = [MixUp(target, mixup, inside=True)] if mixup else []
-    learn = Learner(dls, model, loss_fn=MemberLoss(base), callbacks=[*callbacks, *extra], seed=seed, wd=wd, **options)
+    default_lr = None
+    if options.get("opt", "adamw") == "adamw":
+        default_lr = peak_lr(n_parameters(model)) * scale_lr(1.0, dls.bs, dls.base_bs or dls.bs)
+    learn = Learner(
+        dls,
+        model,
+        loss_fn=MemberLoss(base),
+        lr=default_lr if lr is None else lr,
+        callbacks=[*callbacks, *extra],
+        seed=seed,
+        wd=wd,
+        **options,
+    )
     learn.builder = Builder("tabular", arguments)
     learn.settings.update(settings)
+    learn.settings.note("lr", learn.lr, default_lr or learn.lr, "TR01 for tables: defaults.peak_lr, TR06 for bs")
     learn.settings.note("loss_fn", type(base).__name__, type(target.default_loss()).__name__, "chosen from the target")
     learn.settings.note("mixup", mixup, 0.0, "TR03; off for tables")
     return learn

@@ -7,7 +7,8 @@ Sources: Weinberger et al. 0902.2206 (signed hashing); Cerda and Varoquaux 1907.
 Tversky 1977, "Features of Similarity" (a likeness that forgives what an abbreviation leaves out).
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,24 +37,33 @@ def vectors(texts: Sequence[str], dim: int) -> NDArray[np.float32]:
 def likeness(texts: Sequence[str], known: Sequence[str], dim: int = 1024) -> NDArray[np.float32]:
     """How alike each text is to each known value: float32 [n, k], about 1 the same, 0 nothing in common.
 
-    It is common / (common + own + 0.1 * missed) over n-grams of two and three characters, where own are those of the
-    text alone and missed those of the known value alone: an abbreviation misses much and adds little. Values whose
-    digits differ are not alike at all: "flat 17" is no misspelling of "flat 170".
+    It is common / (common + own + forgiven * missed) over n-grams of up to three characters, where own are those of the
+    text alone and missed those of the known value alone. Half of what is missed counts, and a tenth where the text may
+    be an abbreviation: shorter, with the same two first letters. Case, and punctuation at the ends, do not matter. Not
+    alike at all are values whose digits differ ("flat 17" is no misspelling of "flat 170"), and known values of fewer
+    than four letters, which are codes.
 
     Args:
         texts: [n]; memory grows with n times dim, so give at most CHUNK of them.
         known: [k].
         dim: length of the hashed counts; larger is more exact.
     """
-    common = np.maximum(_counts(texts, dim, (2, 3)) @ _counts(known, dim, (2, 3)).T, 0.0)
+    texts, known = ([re.sub(r"^\W+|\W+$", "", text) for text in side] for side in (texts, known))
+    common = np.maximum(_counts(texts, dim, (1, 2, 3)) @ _counts(known, dim, (1, 2, 3)).T, 0.0)
     own, missed = np.maximum(_sizes(texts)[:, None] - common, 0.0), np.maximum(_sizes(known) - common, 0.0)
-    digits: dict[str, int] = {}
-    ours, theirs = (
-        np.array([digits.setdefault("".join(filter(str.isdigit, text)), len(digits)) for text in side], np.int64)
-        for side in (texts, known)
-    )
-    alike = common / np.maximum(common + own + 0.1 * missed, 1e-6)
-    return np.where(ours[:, None] == theirs, alike, 0.0).astype(np.float32)
+    words = np.array([len(text) >= 4 for text in known], bool)
+    ours, theirs = _numbered(["".join(filter(str.isdigit, text)) for text in side] for side in (texts, known))
+    starts, other_starts = _numbered([text[:2].lower() for text in side] for side in (texts, known))
+    shorter = np.array([len(t) for t in texts])[:, None] <= 0.8 * np.array([len(t) for t in known])
+    forgiven = np.where(shorter & (starts[:, None] == other_starts), 0.1, 0.5)
+    alike = common / np.maximum(common + own + forgiven * missed, 1e-6)
+    return np.where((ours[:, None] == theirs) & words, alike, 0.0).astype(np.float32)
+
+
+def _numbered(sides: Iterable[Sequence[str]]) -> list[NDArray[np.int64]]:
+    """Texts as numbers, equal where the texts are, so that arrays of them compare quickly."""
+    numbers: dict[str, int] = {}
+    return [np.array([numbers.setdefault(text, len(numbers)) for text in side], np.int64) for side in sides]
 
 
 def matches(texts: Sequence[str], known: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -71,9 +81,9 @@ def matches(texts: Sequence[str], known: Sequence[str]) -> tuple[NDArray[np.int6
 
 
 def _sizes(texts: Sequence[str]) -> NDArray[np.float32]:
-    """How many n-grams of two and three characters each text has, its two boundaries counted as characters."""
+    """How many n-grams of up to three characters each text has, its two boundaries counted as characters."""
     lengths = np.array([len(text.strip()[:LONGEST]) + 2 for text in texts], np.float32)
-    return 2 * lengths - 3
+    return 3 * lengths - 3
 
 
 def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
