@@ -23,7 +23,12 @@ def _weighted(values: Tensor, weight: Tensor | None) -> Sums:
     if weight is None:
         return values.sum(), values.numel()
     weight = weight.reshape(-1, *[1] * (values.ndim - 1)).expand_as(values)
-    return (values * weight).sum(), weight.sum()
+    return (values * weight).sum(), _some(weight.sum())
+
+
+def _some(weight: Tensor) -> Tensor:
+    """A weight that can be divided by: where all weights are 0, a tiny number makes the loss 0 and its gradient finite."""
+    return weight.clamp(min=1e-30)
 
 
 def _full(pred: Tensor) -> Tensor:
@@ -85,9 +90,9 @@ class CrossEntropy:
                 else torch.where(kept, class_weight[torch.where(kept, target, 0)], 0.0)
             )
         if weight is None:
-            return values.sum(), each.sum()
+            return values.sum(), _some(each.sum())
         rows = weight.reshape(-1, *[1] * (values.ndim - 1))
-        return (values * rows).sum(), (each * rows).sum()
+        return (values * rows).sum(), _some((each * rows).sum())
 
     def report(self, pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Sums:
         self._check(pred, target)
@@ -98,9 +103,11 @@ class CrossEntropy:
     def _count(self, pred: Tensor, target: Tensor) -> Tensor | float:
         if target.is_floating_point():
             return target.numel() / pred.shape[1]
-        return (target != self.ignore_index).sum()
+        return target.ne(self.ignore_index).sum()
 
     def _check(self, pred: Tensor, target: Tensor) -> None:
+        if pred.ndim == 2 and target.ndim == 1 and len(pred) == len(target):  # by far the most frequent
+            return
         expected = pred.shape if target.is_floating_point() else pred.shape[:1] + pred.shape[2:]
         if target.shape != expected:
             raise ShapeError(

@@ -3,7 +3,7 @@
 MLP 32-64-64-2, batch 256, 65,536 rows in memory, fused AdamW, 1cycle, gradient clipping. The three ways alternate in
 one process; the ratios are medians over the rounds.
 
-    python tests/benchmarks/step_cost.py [--rounds 15] [--epochs 2] [--threads 2]
+    python tests/benchmarks/step_cost.py [--rounds 15] [--epochs 5] [--threads 2]
 """
 
 import argparse
@@ -57,7 +57,7 @@ def seconds(run):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

@@ -1,11 +1,15 @@
 """Character n-grams: length one, near for near spellings, the same everywhere and always."""
 
+import sys
+
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tipsai.tabular.ngrams import LONGEST, matches, vectors
+from tipsai.tabular.columns import Category
+from tipsai.tabular.ngrams import LONGEST, likeness, matches, vectors
 
 WORDS = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=12), min_size=1, max_size=8)
 
@@ -65,3 +69,49 @@ def test_the_vectors_are_pinned_since_artifacts_rely_on_them():
 
 
 PINNED = [-0.1443376, -0.1443376, -0.2886751, -0.2886751, 0.5773503, -0.4330127, -0.2886751, -0.4330127]
+
+
+KNOWN = ["Private", "Local-gov", "Self-emp-inc", "Married-civ-spouse", "flat 170", "LAX"]
+
+
+@pytest.mark.parametrize(
+    "text, meant",
+    [
+        ("private", "Private"),
+        ("PRIVATE", "Private"),
+        ("Privtae", "Private"),
+        ("Priv.", "Private"),
+        ("Marr.", "Married-civ-spouse"),
+        ("Lcal-gov", "Local-gov"),
+        ("Self-emp-inc.", "Self-emp-inc"),
+    ],
+)
+def test_a_misspelling_is_most_like_what_it_means(text, meant):
+    best, score = matches([text], KNOWN)
+    assert KNOWN[best[0]] == meant and score[0] >= Category.alike
+
+
+@pytest.mark.parametrize("text", ["Federal", "Ouagadougou", "flat 17", "LAS", "Italy", "", "?!"])
+def test_another_word_a_number_or_a_code_is_no_misspelling(text):
+    assert matches([text], KNOWN)[1][0] < Category.alike
+
+
+def test_likeness_is_about_one_for_the_same_and_between_nothing_and_about_one():
+    words = [name for name in sorted(sys.stdlib_module_names) if len(name) >= 4]
+    alike = likeness(words, words)
+    assert alike.diagonal().min() > 0.75 and alike.min() >= 0 and alike.max() <= 1
+
+
+def test_a_column_s_misspellings_share_the_code_and_vector_of_the_value_they_mean():
+    clean = pd.Series(["Private"] * 200 + ["Local-gov"] * 150 + ["Never-worked"] * 100)
+    column = pd.concat([clean, pd.Series(["Privtae"] * 4 + ["local-gov"] * 6 + ["Zanzibar"] * 7)], ignore_index=True)
+    words = Category(min_count=5, text=True).fit(column)
+    assert words.values_ == ["Private", "Local-gov", "Never-worked", "Zanzibar"]
+    new = pd.Series(["Private", "Privat", "PRIVATE", "Timbuktu", None])
+    codes = words.encode(new)
+    assert codes.tolist() == [2, 2, 2, Category.UNKNOWN, Category.MISSING_CODE]
+    places, table = words.encode_text(new)
+    assert (table[places[0]] == table[places[1]]).all() and (table[places[0]] == table[places[2]]).all()
+    assert table[places[3]].any() and not table[places[4]].any()
+    again = Category.from_dict(words.to_dict())
+    assert (again.encode(new) == codes).all()

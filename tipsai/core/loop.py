@@ -97,6 +97,7 @@ def fetch(st: TrainState) -> None:
     counts = iter(_floats(tensors))
     weights = [next(counts) if isinstance(w, Tensor) else float(w) for w in st.pending_weights]
     st.pending_losses, st.pending_weights, st.pending_norms, st.pending_rates = [], [], [], []
+    losses = [loss if weight else 0.0 for loss, weight in zip(losses, weights, strict=True)]
     for i, (loss, norm) in enumerate(zip(losses, norms or losses, strict=True)):
         if not (math.isfinite(loss) and math.isfinite(norm)):
             _fail(st, losses[: i + 1], norm, len(losses) - i - 1, rates[i])

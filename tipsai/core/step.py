@@ -65,7 +65,8 @@ class Step:
             total, weight = self.forward(st)
             totals.append(total)
             weights.append(weight)
-            st.loss = total / _divisor(weight)
+            # Where nothing counts (every token ignored) this is 0/0; the gradient is 0 all the same, and fetch knows.
+            st.loss = total / (weight if single else _divisor(weight))
             for listen in events.after_loss:
                 listen(st)
             # A group is optimised as sum over weight of the whole. Its weight is known only at its end, so each

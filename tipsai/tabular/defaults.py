@@ -39,13 +39,13 @@ def batch_size(n_rows: int) -> int:
 
 
 def peak_lr(n_parameters: int) -> float:
-    """The peak rate of AdamW: 3e-4 * sqrt(3e8 / n), at most 9e-3 (TR01).
+    """The peak rate of AdamW: 3e-4 * sqrt(3e8 / n), between 3e-4 and 9e-3 (TR01).
 
     More than Learner gives a single network of the size: the members are small networks side by side, trained for few
     epochs, and the best peaks on Adult and housing were 8e-3 (the highest tried) at 300,000 parameters; a table with
     thousands of categories wanted less at a million.
     """
-    return 3e-4 * min(30.0, math.sqrt(3e8 / max(1, n_parameters)))
+    return 3e-4 * min(30.0, max(1.0, math.sqrt(3e8 / max(1, n_parameters))))
 
 
 def n_epochs(n_rows: int, task: str, most_codes: int = 0) -> int:

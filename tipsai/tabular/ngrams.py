@@ -49,8 +49,10 @@ def likeness(texts: Sequence[str], known: Sequence[str], dim: int = 1024) -> NDA
         dim: length of the hashed counts; larger is more exact.
     """
     texts, known = ([re.sub(r"^\W+|\W+$", "", text) for text in side] for side in (texts, known))
-    common = np.maximum(_counts(texts, dim, (1, 2, 3)) @ _counts(known, dim, (1, 2, 3)).T, 0.0)
-    own, missed = np.maximum(_sizes(texts)[:, None] - common, 0.0), np.maximum(_sizes(known) - common, 0.0)
+    sizes, other_sizes = _sizes(texts)[:, None], _sizes(known)
+    hashed = _counts(texts, dim, (1, 2, 3)) @ _counts(known, dim, (1, 2, 3)).T
+    common = np.clip(hashed, 0.0, np.minimum(sizes, other_sizes))  # collisions and repeated n-grams can lead beyond
+    own, missed = sizes - common, other_sizes - common
     words = np.array([len(text) >= 4 for text in known], bool)
     ours, theirs = _numbered(["".join(filter(str.isdigit, text)) for text in side] for side in (texts, known))
     starts, other_starts = _numbered([text[:2].lower() for text in side] for side in (texts, known))
