@@ -86,7 +86,7 @@ def test_a_manifest_with_something_missing_is_an_error(tmp_path, missing):
     manifest = {"format_version": 1, "kind": "artifact", "builder": None, "model_class": "M"}
     del manifest[missing]
     container.write(tmp_path / "a.tips", {"manifest": manifest, "processors": None}, {"model": {}})
-    with pytest.raises(ArtifactError, match="a.tips (does not fit|is a None, no exported model)"):
+    with pytest.raises(ArtifactError, match="a.tips (does not fit|holds the kind None, no exported model)"):
         load_learner(tmp_path / "a.tips")
 
 
@@ -114,11 +114,14 @@ def test_load_refuses_other_kinds_and_other_models(tmp_path):
     learn = learner()
     learn.export(tmp_path / "m.tips")
     with pytest.raises(
-        ArtifactError, match="is a artifact; load takes what learn.save wrote, load_learner what learn.export"
+        ArtifactError,
+        match="holds the kind 'artifact'; load takes what learn.save wrote, load_learner what learn.export",
     ):
         learn.load(tmp_path / "m.tips")
     learn.save(tmp_path / "s.tips")
-    with pytest.raises(ArtifactError, match="is a save, no exported model; give a file that learn.export wrote"):
+    with pytest.raises(
+        ArtifactError, match="holds the kind 'save', no exported model; give a file that learn.export wrote"
+    ):
         load_learner(tmp_path / "s.tips")
     with pytest.raises(ArtifactError, match="(?s)does not fit this learner: .*size mismatch"):
         learner(model=mlp(n_out=4)).load(tmp_path / "s.tips")

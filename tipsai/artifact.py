@@ -103,7 +103,7 @@ def read(
     manifest = documents["manifest"]
     if manifest.get("kind") != "artifact":
         raise ArtifactError(
-            f"{path} is a {manifest.get('kind')}, no exported model; give a file that learn.export wrote."
+            f"{path} holds the kind {manifest.get('kind')!r}, no exported model; give a file that learn.export wrote."
         )
     try:
         blocks = None
@@ -151,7 +151,7 @@ def load(path: str | Path, model: nn.Module, opt: Optimizer) -> tuple[Optimizer 
     documents, groups = container.read(path)
     if documents["manifest"].get("kind") != "save":
         raise ArtifactError(
-            f"{path} is a {documents['manifest'].get('kind')}; load takes what learn.save wrote, load_learner what learn.export did."
+            f"{path} holds the kind {documents['manifest'].get('kind')!r}; load takes what learn.save wrote, load_learner what learn.export did."
         )
     tree = container.unpack(documents["state"], groups.get("state", {}))
     try:

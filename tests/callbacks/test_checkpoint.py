@@ -125,7 +125,7 @@ def test_an_exported_model_is_no_checkpoint(tmp_path):
     learn = learner()
     learn.export(tmp_path / "m.tips")
     with pytest.raises(
-        ArtifactError, match=r"is a artifact, no checkpoint; give the file that fit\(checkpoint=...\) wrote"
+        ArtifactError, match=r"holds the kind 'artifact', no checkpoint; give the file that fit\(checkpoint=...\) wrote"
     ):
         learn.fit(1, checkpoint=tmp_path / "m.tips", resume=True, progress=False)
 

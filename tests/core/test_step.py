@@ -8,9 +8,9 @@ from hypothesis import strategies as hyp
 from torch import nn
 
 from tipsai import Batch, TrainState
-from tipsai.core import loop
 from tipsai.core.callback import bind
 from tipsai.core.errors import SettingError
+from tipsai.core.fetch import fetch
 from tipsai.core.step import Step, resolve_precision
 from tipsai.losses import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
 
@@ -72,7 +72,7 @@ def _after_step(model, loss, group):
     opt = torch.optim.SGD(model.parameters(), lr=1.0)
     st = TrainState(model, opt, loss, torch.device("cpu"), 0, 1, 1, 1, clip=None)
     Step()(st, group, bind(()))
-    loop.fetch(st)
+    fetch(st)
     return copied(model), st.losses[0], st.objective_weight
 
 

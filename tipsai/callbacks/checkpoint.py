@@ -117,7 +117,7 @@ class Checkpointer(Callback):
         manifest = documents["manifest"]
         if manifest.get("kind") != "checkpoint":
             raise ArtifactError(
-                f"{self.path} is a {manifest.get('kind')}, no checkpoint; give the file that fit(checkpoint=...) wrote."
+                f"{self.path} holds the kind {manifest.get('kind')!r}, no checkpoint; give the file that fit(checkpoint=...) wrote."
             )
         if manifest["n_fits"] == self.n_fits:
             compare(manifest["config"], self.run_config)
