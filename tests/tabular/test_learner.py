@@ -1,5 +1,6 @@
 """tabular_learner from end to end: every task trains, predicts in the target's own values, and comes back from a file."""
 
+import inspect
 import logging
 
 import numpy as np
@@ -11,7 +12,7 @@ from tipsai import load_learner
 from tipsai.core.errors import SettingError
 from tipsai.core.state import Batch
 from tipsai.losses import CrossEntropy, MeanSquaredError
-from tipsai.tabular import TabularDataLoaders, tabular_learner
+from tipsai.tabular import TabularDataLoaders, TabularModel, tabular_learner
 from tipsai.tabular.losses import MemberLoss
 
 N = 120
@@ -240,3 +241,9 @@ def test_other_loaders_are_refused():
     plain = DataLoaders.from_tensors((torch.zeros(4, 2), torch.zeros(4, dtype=torch.long)))
     with pytest.raises(SettingError, match=r"expected TabularDataLoaders, for instance TabularDataLoaders.from_df"):
         tabular_learner(plain)
+
+
+def test_an_artifact_names_every_argument_so_that_other_defaults_read_it_alike():
+    frame = pd.DataFrame({"a": np.arange(50.0), "t": ["x", "y"] * 25})
+    learn = tabular_learner(TabularDataLoaders.from_df(frame, "t", kinds={"a": "number"}), seed=0)
+    assert learn.builder.arguments.keys() == inspect.signature(TabularModel).parameters.keys()

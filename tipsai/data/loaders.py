@@ -97,7 +97,9 @@ class TensorRows:
     def take(self, index: Tensor | slice) -> Batch:
         if isinstance(index, slice):
             return Batch(tuple(t[index] for t in self.x), tuple(t[index] for t in self.y))
-        return Batch(tuple(t.index_select(0, index) for t in self.x), tuple(t.index_select(0, index) for t in self.y))
+        return Batch(
+            tuple([t.index_select(0, index) for t in self.x]), tuple([t.index_select(0, index) for t in self.y])
+        )
 
 
 def as_tensors(value: Any) -> tuple[Tensor, ...]:

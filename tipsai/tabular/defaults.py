@@ -15,6 +15,8 @@ class TabularDefaults:
     n_bins: int = field(default=32, metadata={"source": "bins of a number: sqrt(rows), 32 to 128; 2203.05556"})
     number_embedding: str = field(default="piecewise", metadata={"source": "Gorishniy et al. 2203.05556"})
     act: str = field(default="relu", metadata={"source": "AR02"})
+    text_features: int = field(default=8, metadata={"source": "of a text column's spelling; TA02"})
+    unknown_rate: float = field(default=0.05, metadata={"source": "share of codes hidden in training; TA02"})
     wd: float = field(default=0.1, metadata={"source": "TR11; not on biases, norms, embeddings"})
 
 
