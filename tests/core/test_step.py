@@ -11,7 +11,7 @@ from tipsai import Batch, TrainState
 from tipsai.core.callback import bind
 from tipsai.core.errors import SettingError
 from tipsai.core.fetch import fetch
-from tipsai.core.step import Step, resolve_precision
+from tipsai.core.step import Step, clip_gradients, resolve_precision
 from tipsai.losses import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
 
 C, T = 4, 3  # classes, tokens a row
@@ -219,3 +219,16 @@ def test_a_precision_that_cannot_be_is_refused(precision, says):
 
 def test_auto_precision_is_fp32_on_a_cpu():
     assert resolve_precision("auto", torch.device("cpu")) == "fp32"
+
+
+@given(scale=hyp.floats(1e-3, 1e3), most=hyp.floats(1e-2, 1e2))
+@settings(deadline=None, max_examples=30)
+def test_clipping_is_torch_s_own_to_the_bit(scale, most):
+    grads = [torch.randn(3, 4) * scale, torch.randn(5) * scale, torch.randn(()) * scale]
+    params = [torch.nn.Parameter(torch.zeros_like(g)) for g in grads]
+    for p, g in zip(params, grads, strict=True):
+        p.grad = g.clone()
+    expected = torch.nn.utils.clip_grad_norm_(params, most, foreach=True)
+    assert torch.equal(clip_gradients(grads, most), expected)
+    assert all(torch.equal(g, p.grad) for g, p in zip(grads, params, strict=True))
+    assert clip_gradients([], most) == 0

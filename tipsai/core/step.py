@@ -43,6 +43,19 @@ def _divisor(weight: Tensor | float) -> Tensor | float:
     return weight.clamp(min=1e-30) if isinstance(weight, Tensor) else weight or 1.0
 
 
+def clip_gradients(grads: list[Tensor], most: float) -> Tensor:
+    """Scales gradients in place so that their global norm is at most `most`; returns the norm before, a scalar.
+
+    The arithmetic is that of torch.nn.utils.clip_grad_norm_, which sorts the gradients by device and type twice at
+    every step: half of its time for a small model, and no use for a model on one device.
+    """
+    if not grads:
+        return torch.zeros(())
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+    torch._foreach_mul_(grads, (most / (norm + 1e-6)).clamp(max=1.0))
+    return norm
+
+
 @dataclass(slots=True)
 class Step:
     """What one optimizer step does; called with the state and the micro-batches of its group."""
@@ -84,7 +97,7 @@ class Step:
         for listen in events.after_backward:
             listen(st)
         if st.clip is not None:
-            norm = torch.nn.utils.clip_grad_norm_(params, st.clip, foreach=True)
+            norm = clip_gradients([p.grad for p in params if p.grad is not None], st.clip)
             # A gradient that overflowed and is left out does no harm, and is no reason to stop.
             st.pending_norms.append(norm.nan_to_num(0.0, 0.0) if self.scaler or st.skip_step else norm)
         if not st.skip_step:
