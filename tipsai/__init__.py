@@ -4,12 +4,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tipsai.callbacks import EMA, CSVLogger, EarlyStopping, FunctionLogger, KeepBest, MixUp, TensorBoardLogger
+    from tipsai.callbacks import (
+        EMA,
+        CSVLogger,
+        CutMix,
+        EarlyStopping,
+        FunctionLogger,
+        KeepBest,
+        MixUp,
+        TensorBoardLogger,
+    )
     from tipsai.core.callback import Callback
     from tipsai.core.errors import TipsaiError
     from tipsai.core.state import Batch, Loss, Metric, TrainState
     from tipsai.data.block import Block, CategoryBlock, DataBlock, MultiCategoryBlock, RegressionBlock
-    from tipsai.data.loaders import DataLoaders
+    from tipsai.data.dataloaders import DataLoaders
     from tipsai.data.processor import Processor
     from tipsai.data.split import (
         Split,
@@ -31,6 +40,7 @@ _HOMES = {
     "tipsai.callbacks": (
         "EMA",
         "CSVLogger",
+        "CutMix",
         "EarlyStopping",
         "FunctionLogger",
         "KeepBest",
@@ -41,7 +51,7 @@ _HOMES = {
     "tipsai.core.errors": ("TipsaiError",),
     "tipsai.core.state": ("Batch", "Loss", "Metric", "TrainState"),
     "tipsai.data.block": ("Block", "CategoryBlock", "DataBlock", "MultiCategoryBlock", "RegressionBlock"),
-    "tipsai.data.loaders": ("DataLoaders",),
+    "tipsai.data.dataloaders": ("DataLoaders",),
     "tipsai.data.processor": ("Processor",),
     "tipsai.data.split": (
         "Split",
@@ -64,6 +74,7 @@ __all__ = [
     "CSVLogger",
     "Callback",
     "CategoryBlock",
+    "CutMix",
     "DataBlock",
     "DataLoaders",
     "EMA",

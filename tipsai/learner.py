@@ -15,14 +15,17 @@ from tipsai.core import rng
 from tipsai.core.callback import Callback, bind
 from tipsai.core.errors import NonFiniteLossError, SettingError, require_positive
 from tipsai.core.evaluate import Evaluator, predictions
+from tipsai.core.finding import Finding
 from tipsai.core.interrupt import INTERRUPTED
 from tipsai.core.state import Batch, ComputeLoss, Row, TrainState
 from tipsai.core.step import Step, resolve_precision
-from tipsai.data.loaders import DataLoaders, Loader
+from tipsai.data.dataloaders import DataLoaders, Feed
+from tipsai.data.loaders import Loader
 from tipsai.fitting import Fit, FitOptions
 from tipsai.lr_find import Suggestion, search
 from tipsai.settings import Settings
 from tipsai.summary import Summary, summarize
+from tipsai.tta import averaged
 
 log = logging.getLogger("tipsai")
 TRAIN_SAMPLE = 10_000  # training rows on which train_loss is measured
@@ -331,22 +334,33 @@ class Learner:
         units = self.dls.blocks[1].units if self.dls.blocks else None
         return Evaluator(self.loss_fn, self.metrics, self.output, self.compute_loss, units, self.precision)
 
-    def validate(self) -> Row:
-        """{"valid_loss": ..., "valid_<metric>": ...} over the validation split."""
-        row = self.evaluator(self.model, self.dls.feed("valid", self.device).batches(), self.device)
-        return {f"valid_{name}": value for name, value in row.items()}
+    def validate(self, *, tta: bool = False) -> Row:
+        """{"valid_loss": ..., "valid_<metric>": ...} over the validation split.
 
-    def test(self) -> Row:
-        """{"test_loss": ..., "test_<metric>": ...}; each look at a test set is counted (DA14)."""
-        feed = self.dls.feed("test", self.device)
+        Args:
+            tta: average over several views of each item (test-time augmentation), where the data have any.
+        """
+        return self._judge("valid", self.dls.feed("valid", self.device).loader, tta)
+
+    def test(self, *, tta: bool = False) -> Row:
+        """{"test_loss": ..., "test_<metric>": ...}; each look at a test set is counted (DA14). For tta see validate."""
+        loader = self.dls.feed("test", self.device).loader
         fingerprint = artifact.data_fingerprint(self.dls.test)
         self.test_looks[fingerprint] = looks = self.test_looks.get(fingerprint, 0) + 1
         if looks > 1:
             log.warning(
                 "this is look %d at the same test data; choosing by it makes its figures too good (DA14)", looks
             )
-        row = self.evaluator(self.model, feed.batches(), self.device)
-        return {f"test_{name}": value for name, value in row.items()}
+        return self._judge("test", loader, tta)
+
+    def _judge(self, split: str, loader: Loader, tta: bool) -> Row:
+        model, batches = self._seen(loader, tta)
+        return {f"{split}_{name}": value for name, value in self.evaluator(model, batches, self.device).items()}
+
+    def _seen(self, loader: Loader, tta: bool) -> tuple[nn.Module, Iterator[Batch]]:
+        """A loader's batches as evaluation sees them, and the model that they are for."""
+        model, tfms = averaged(self.dls, self.model) if tta else (self.model, self.dls.batch_tfms)
+        return model, Feed(loader, self.device, tfms).batches()
 
     def results(self) -> Row:
         """The figures of the run so far: the keys of metrics.json, without the test's."""
@@ -365,45 +379,47 @@ class Learner:
             "n_steps": self.n_steps,
         }
 
-    def iter_preds(self, data: Loader | None = None) -> Iterator[tuple[Tensor, tuple[Tensor, ...]]]:
+    def iter_preds(
+        self, data: Loader | None = None, *, tta: bool = False
+    ) -> Iterator[tuple[Tensor, tuple[Tensor, ...]]]:
         """(predictions, targets) a batch at a time, for what does not fit in memory; of the validation split by default."""
-        loader = self.dls.feed("valid", self.device).loader if data is None else data
-        tfms = self.dls.batch_tfms
+        model, batches = self._seen(self.dls.feed("valid", self.device).loader if data is None else data, tta)
+        return predictions(model, batches, self.output)
 
-        def batches() -> Iterator[Batch]:
-            for batch in loader.batches():
-                batch = batch.to(self.device)
-                for transform in tfms:
-                    batch = transform(batch, None)
-                yield batch
-
-        return predictions(self.model, batches(), self.output)
-
-    def get_preds(self, data: Loader | None = None) -> tuple[Tensor, Tensor | None]:
+    def get_preds(self, data: Loader | None = None, *, tta: bool = False) -> tuple[Tensor, Tensor | None]:
         """What the model returns for a loader (validation by default), and its targets.
+
+        Args:
+            data: such as dls.test_dl(items).
+            tta: average over several views of each item, where the data have any.
 
         Returns:
             predictions [n, ...] on the CPU in fp32, before softmax or units; targets [n, ...], None where there are none.
         """
         preds: list[Tensor] = []
         targets: list[Tensor] = []
-        for pred, y in self.iter_preds(data):
+        for pred, y in self.iter_preds(data, tta=tta):
             preds.append(pred)
             targets.extend(y[:1])
         return torch.cat(preds), torch.cat(targets) if targets else None
 
-    def predict(self, items: Any) -> Any:
+    def predict(self, items: Any, *, tta: bool = False) -> Any:
         """Predictions for new items, as a person reads them.
 
         A table gives a DataFrame with the rows' index and the columns prediction and, for classes, p_<class>; raw
         tensors give what the model returns.
         """
-        pred, _ = self.get_preds(self.dls.test_dl(items))
+        pred, _ = self.get_preds(self.dls.test_dl(items), tta=tta)
         if self.dls.blocks is None:
             return pred
         return self.dls.present(items, self.dls.blocks[1].predictions(pred))
 
     # --- looking ------------------------------------------------------------------------------------------------
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What was found wrong so far: with the data when they were read."""
+        return list(self.dls.findings)
 
     def explain(self) -> None:
         """Prints every setting in force, whether it is the default, and where the default comes from."""
@@ -411,7 +427,7 @@ class Learner:
 
     def summary(self) -> Summary:
         """The model's layers, output shapes, parameters and memory, for one batch of this data."""
-        return summarize(self.model, self.dls.one_batch().to(self.device))
+        return summarize(self.model, next(self.dls.feed("train", self.device).batches(seed=self.seed)))
 
     def plot_history(self) -> Any:
         """The loss step by step and the figures epoch by epoch, as a matplotlib figure."""

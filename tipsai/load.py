@@ -9,7 +9,7 @@ from torch import nn
 
 from tipsai import artifact
 from tipsai.core.errors import SettingError
-from tipsai.data.loaders import DataLoaders
+from tipsai.data.dataloaders import DataLoaders
 from tipsai.learner import Learner
 
 BUILDERS = {"tabular": "tipsai.tabular.models:TabularModel"}

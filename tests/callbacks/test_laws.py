@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 import torch
 from helpers import At, Boom, boom, copied, dataloaders, learner, mlp, same
+from torch import nn
 
-from tipsai import CategoryBlock, callbacks, schedule
-from tipsai.callbacks import Checkpointer, MixUp, Scheduler
+from tipsai import Batch, CategoryBlock, callbacks, schedule
+from tipsai.callbacks import Checkpointer, CutMix, MixUp, Scheduler
 
 MAKERS = {
     "CSVLogger": lambda folder: callbacks.CSVLogger(folder / "history.csv"),
     "Checkpointer": lambda folder: Checkpointer(folder / "c.tips", {}, lambda: (), every_seconds=0),
+    "CutMix": lambda folder: CutMix(CategoryBlock(range(3))),
     "EMA": lambda folder: callbacks.EMA(0.9),
     "EarlyStopping": lambda folder: callbacks.EarlyStopping(),
     "FunctionLogger": lambda folder: callbacks.FunctionLogger(lambda row: None),
@@ -47,8 +49,10 @@ def _surroundings(learn):
 
 
 def _learner(cbs=()):
-    learn = learner(dataloaders(48), mlp(dropout=0.2, norm=True), callbacks=cbs)
-    learn.model[3].eval()  # somebody wants this one so
+    dls = dataloaders(48)
+    dls.batch_tfms = (lambda batch, draw: Batch((batch.x[0][:, None, None],), batch.y),)  # pictures, for CutMix
+    learn = learner(dls, nn.Sequential(nn.Flatten(), *mlp(dropout=0.2, norm=True)), callbacks=cbs)
+    learn.model[4].eval()  # somebody wants this one so
     return learn
 
 
@@ -65,7 +69,7 @@ def test_after_an_error_the_learner_is_as_it_was(name, event, tmp_path, capsys):
     assert len(learn.history) >= 2
 
 
-@pytest.mark.parametrize("name", sorted(set(MAKERS) - {"MixUp", "Scheduler"}))
+@pytest.mark.parametrize("name", sorted(set(MAKERS) - {"CutMix", "MixUp", "Scheduler"}))
 def test_a_callback_that_only_looks_changes_no_weight(name, tmp_path, capsys):
     plain, watched = _learner(), _learner([MAKERS[name](tmp_path)])
     for learn in (plain, watched):

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tipsai.core.errors import DataError, SettingError
 from tipsai.core.state import Batch
 from tipsai.data import loaders
-from tipsai.data.loaders import DataLoaders, Draw, Feed, ForeignLoader, ItemLoader, RowLoader, TensorRows, to_batch
+from tipsai.data.dataloaders import DataLoaders, Feed
+from tipsai.data.loaders import Draw, ForeignLoader, ItemLoader, RowLoader, TensorRows, to_batch
 
 CPU = torch.device("cpu")
 

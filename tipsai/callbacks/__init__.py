@@ -1,6 +1,7 @@
 """Floor 3: what happens while training, one idea a file. A callback takes state, never a Learner."""
 
 from tipsai.callbacks.checkpoint import Checkpointer
+from tipsai.callbacks.cutmix import CutMix
 from tipsai.callbacks.ema import EMA
 from tipsai.callbacks.loggers import CSVLogger, FunctionLogger, TensorBoardLogger
 from tipsai.callbacks.mixup import MixUp
@@ -13,6 +14,7 @@ __all__ = [
     "EMA",
     "CSVLogger",
     "Checkpointer",
+    "CutMix",
     "EarlyStopping",
     "FunctionLogger",
     "KeepBest",

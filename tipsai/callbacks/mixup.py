@@ -15,6 +15,15 @@ class MixesTargets(Protocol):
     def mix_targets(self, y: tuple[Tensor, ...], perm: Tensor, lam: Tensor) -> tuple[Tensor, ...]: ...
 
 
+def require_target(target: Any) -> MixesTargets:
+    """Raises TypeError unless the target knows how its values mix."""
+    if not hasattr(target, "mix_targets"):
+        raise TypeError(
+            f"target is {type(target).__name__}; expected a block with mix_targets, such as CategoryBlock(range(10))."
+        )
+    return target  # type: ignore[no-any-return]
+
+
 def draw(n: int, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Partners and shares of a mixup.
 
@@ -60,11 +69,7 @@ class MixUp(Callback):
 
     def __init__(self, target: MixesTargets | Any, alpha: float = 0.4, *, inside: bool = False) -> None:
         require_positive("alpha", alpha)
-        if not hasattr(target, "mix_targets"):
-            raise TypeError(
-                f"target is {type(target).__name__}; expected a block with mix_targets, such as CategoryBlock(range(10))."
-            )
-        self.target, self.alpha, self.inside = target, alpha, inside
+        self.target, self.alpha, self.inside = require_target(target), alpha, inside
 
     def config(self) -> dict[str, Any]:
         return {"alpha": self.alpha, "inside": self.inside}

@@ -1,6 +1,7 @@
 """Blocks say what a field means; a DataBlock says where items come from, how they are split, and what is done to them."""
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self
 
@@ -11,7 +12,8 @@ from torch import Tensor
 from tipsai.core import rng
 from tipsai.core.errors import DataError, SettingError
 from tipsai.core.state import Batch, Loss
-from tipsai.data.loaders import BatchTransform, DataLoaders, Draw, ItemLoader, travels
+from tipsai.data.dataloaders import DataLoaders
+from tipsai.data.loaders import BatchTransform, Draw, ItemLoader, travels
 from tipsai.data.processor import Labels, Processor, Standardize
 from tipsai.data.split import Split, random_split
 from tipsai.losses import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
@@ -65,6 +67,10 @@ class Block:
         """Columns for people, from what the model returns [n, ...]."""
         return {"prediction": pred.squeeze(-1).tolist()}
 
+    def average(self, preds: Tensor) -> Tensor:
+        """Several predictions of each row, [k, b, ...], as one [b, ...]; for classes the mean is one of probabilities."""
+        return preds.mean(0)
+
     def mix_targets(self, y: tuple[Tensor, ...], perm: Tensor, lam: Tensor) -> tuple[Tensor, ...]:
         """Targets of a mixup of each row with the row perm names (TR03).
 
@@ -115,6 +121,9 @@ class CategoryBlock(Block):
         labels = np.array(self.vocab.labels_)
         columns: dict[str, Any] = {"prediction": labels[probabilities.argmax(1).numpy()].tolist()}
         return columns | {f"p_{label}": probabilities[:, i].numpy() for i, label in enumerate(self.vocab.labels_)}
+
+    def average(self, preds: Tensor) -> Tensor:
+        return preds.log_softmax(2).logsumexp(0) - math.log(len(preds))
 
     def mix_targets(self, y: tuple[Tensor, ...], perm: Tensor, lam: Tensor) -> tuple[Tensor, ...]:
         target = y[0]
@@ -169,6 +178,9 @@ class MultiCategoryBlock(Block):
         probabilities = pred.float().sigmoid()
         columns: dict[str, Any] = {"prediction": [self.decode(row) for row in probabilities > 0.5]}
         return columns | {f"p_{label}": probabilities[:, i].numpy() for i, label in enumerate(self.vocab.labels_)}
+
+    def average(self, preds: Tensor) -> Tensor:
+        return preds.sigmoid().mean(0).logit(1e-7)
 
     def mix_targets(self, y: tuple[Tensor, ...], perm: Tensor, lam: Tensor) -> tuple[Tensor, ...]:
         return tuple(_blend(t.float(), perm, lam) for t in y)

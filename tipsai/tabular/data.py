@@ -12,7 +12,8 @@ from torch import Tensor
 
 from tipsai.core.errors import ColumnError, DataError, SettingError, listing, nearest
 from tipsai.data.block import Block, CategoryBlock, MultiCategoryBlock, RegressionBlock
-from tipsai.data.loaders import EVAL_ROWS, DataLoaders, Loader, RowLoader, check_bs
+from tipsai.data.dataloaders import DataLoaders
+from tipsai.data.loaders import EVAL_ROWS, Loader, RowLoader, check_bs
 from tipsai.data.processor import key
 from tipsai.data.split import Split, random_split, stratified_split
 from tipsai.tabular import defaults

@@ -1,0 +1,163 @@
+"""The splits of a data set together: DataLoaders; and a split on its way to the device: Feed."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from tipsai.core.errors import DataError, SettingError
+from tipsai.core.finding import Finding
+from tipsai.core.state import Batch
+from tipsai.data.loaders import (
+    EVAL_ROWS,
+    BatchTransform,
+    Draw,
+    ForeignLoader,
+    ItemLoader,
+    Loader,
+    RowLoader,
+    TensorRows,
+    as_tensors,
+    check_bs,
+)
+
+if TYPE_CHECKING:
+    from tipsai.data.block import Block
+
+
+class Feed:
+    """A split as the loop takes it: on the device, one batch ahead, batch transforms done."""
+
+    def __init__(
+        self, loader: Loader, device: torch.device, tfms: Sequence[BatchTransform] = (), training: bool = False
+    ) -> None:
+        self.loader, self.device, self.tfms, self.training = loader, device, tuple(tfms), training
+        self.exact = loader.exact
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def batches(self, *, seed: int = 0, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
+        source = self.loader.batches(seed=seed, epoch=epoch, start=start)
+        if self.device.type == "cpu" and not self.tfms:
+            return source
+        return self._moved(source, seed, epoch, start)
+
+    def _moved(self, source: Iterator[Batch], seed: int, epoch: int, start: int) -> Iterator[Batch]:
+        ahead: Batch | None = None
+        position = start
+        for batch in source:
+            moving = batch.to(self.device)  # from pinned memory this returns at once, and the copy overlaps the step
+            if ahead is not None:
+                yield self._transformed(ahead, seed, epoch, position)
+                position += 1
+            ahead = moving
+        if ahead is not None:
+            yield self._transformed(ahead, seed, epoch, position)
+
+    def _transformed(self, batch: Batch, seed: int, epoch: int, position: int) -> Batch:
+        draw = Draw(seed, epoch, position) if self.training else None
+        for transform in self.tfms:
+            batch = transform(batch, draw)
+        return batch
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.batches()
+
+
+class DataLoaders:
+    """The loaders of training, validation and test, with the blocks that say what their fields mean.
+
+    The test part is opened by Learner.test alone (DA14).
+    """
+
+    def __init__(
+        self,
+        train: Loader | None,
+        valid: Loader | None = None,
+        test: Loader | None = None,
+        *,
+        blocks: tuple["Block", "Block"] | None = None,
+    ) -> None:
+        self.train, self.valid, self.test, self.blocks = train, valid, test, blocks
+        self.batch_tfms: tuple[BatchTransform, ...] = ()
+        self.base_bs: int | None = None  # the batch size that a modality's default rate was chosen for
+        self.n_epochs: int | None = None  # epochs that a modality finds fitting for this much data
+        self.encoder: Callable[[Any, int], Loader] | None = None
+        self.findings: list[Finding] = []  # what was wrong with the data when they were read
+        self.views: tuple[tuple[BatchTransform, ...], ...] = ()  # ways to look at an item, for test-time augmentation
+
+    @classmethod
+    def from_tensors(cls, train: Any, valid: Any = None, test: Any = None, *, bs: int = 64) -> "DataLoaders":
+        """From tensors (or arrays) in memory; each split is (x, y), x and y a tensor or a tuple of them.
+
+        NumPy's float64 becomes float32; tensors keep their type.
+
+        Raises:
+            DataError: their lengths differ, or a split is empty.
+        """
+        for name, part in (("train", train), ("valid", valid), ("test", test)):
+            if part is not None and (not isinstance(part, tuple | list) or len(part) != 2):
+                raise DataError(f"{name} is a {type(part).__name__}; expected a pair (x, y) of tensors.")
+
+        def loader(part: Any, training: bool) -> RowLoader | None:
+            if part is None:
+                return None
+            rows = TensorRows(*map(as_tensors, part))
+            if not len(rows):
+                raise DataError("a split has no rows.")
+            return RowLoader(rows, bs if training else max(check_bs(bs), EVAL_ROWS), shuffle=training)
+
+        made = cls(loader(train, True), loader(valid, False), loader(test, False))
+        made.encoder = lambda items, bs: RowLoader(TensorRows(as_tensors(items)), bs)
+        return made
+
+    @classmethod
+    def from_datasets(
+        cls, train: Any, valid: Any = None, test: Any = None, *, bs: int = 64, n_workers: int = 0, collate: Any = None
+    ) -> "DataLoaders":
+        """From torch Datasets of (x, y). Resume is exact: order and item randomness depend on seed, epoch and position."""
+        parts = [
+            None if data is None else ItemLoader(data, bs, shuffle=i == 0, n_workers=n_workers, collate=collate)
+            for i, data in enumerate((train, valid, test))
+        ]
+        return cls(*parts)
+
+    @classmethod
+    def from_loaders(cls, train: Any, valid: Any = None, test: Any = None) -> "DataLoaders":
+        """From torch DataLoaders, or anything with a length that gives batches (x, y). Resume is not exact."""
+        return cls(*(None if loader is None else ForeignLoader(loader) for loader in (train, valid, test)))
+
+    def test_dl(self, items: Any, bs: int | None = None) -> Loader:
+        """A loader of new items without targets, through the same processing as training.
+
+        Raises:
+            SettingError: these loaders cannot encode items.
+        """
+        if self.encoder is None:
+            raise SettingError(
+                "these loaders were made from datasets or loaders, so new items cannot be encoded; pass a loader to get_preds."
+            )
+        return self.encoder(items, max(EVAL_ROWS, self.bs) if bs is None else check_bs(bs))
+
+    @property
+    def bs(self) -> int:
+        return self.train.bs if self.train is not None else 64
+
+    def one_batch(self) -> Batch:
+        """The first training batch, before batch transforms."""
+        if self.train is None:
+            raise SettingError("there is no training data here; load_learner(path, dls=...) attaches some.")
+        return next(iter(self.train.batches()))
+
+    def present(self, items: Any, columns: dict[str, Any]) -> Any:
+        """Predictions as a person wants them; a table's come as a DataFrame."""
+        return columns
+
+    def feed(self, split: str, device: torch.device) -> Feed:
+        """One of "train" and "valid" (or, for Learner.test, "test") on a device."""
+        loader: Loader | None = getattr(self, split)
+        if loader is None:
+            more = " (a reloaded model takes some by load_learner(path, dls=...))" if self.train is None else ""
+            raise SettingError(f"there is no {split} data; give some when the DataLoaders are made{more}.")
+        return Feed(loader, device, self.batch_tfms, training=split == "train")
