@@ -330,9 +330,10 @@ def test_a_reader_who_goes_is_no_error(many):
 
 def test_demo(capsys):
     assert cli.main(["demo", "--json"]) == 0
-    figures = {row["table"]: row for row in json.loads(capsys.readouterr().out)}
-    assert set(figures) == {"breast cancer", "wine", "diabetes"}
+    figures = {row["data"]: row for row in json.loads(capsys.readouterr().out)}
+    assert set(figures) == {"breast cancer", "wine", "diabetes", "digits"}
     assert figures["breast cancer"]["tipsai"] > 0.93 and figures["diabetes"]["tipsai"] < 65
+    assert figures["digits"]["tipsai"] > 0.97
     assert cli.main(["demo"]) == 0
     assert "linear model" in capsys.readouterr().out
 

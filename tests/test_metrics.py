@@ -14,9 +14,9 @@ from torchmetrics.classification import (
 
 from tipsai import FunctionMetric
 from tipsai.core.errors import SettingError, ShapeError
-from tipsai.metrics import METRICS, as_metrics, higher_is_better, roc_auc
+from tipsai.metrics import METRICS, Dice, IoU, as_metrics, higher_is_better, roc_auc
 
-CLASSIFICATION = ("accuracy", "error_rate", "top_5_accuracy", "balanced_accuracy", "f1_macro")
+CLASSIFICATION = ("accuracy", "error_rate", "top_5_accuracy", "balanced_accuracy", "f1_macro", "dice", "iou")
 
 
 def _scored(metric, pred, y, bs):
@@ -155,3 +155,53 @@ def test_whether_higher_is_better_is_known_or_asked_for():
     ]
     with pytest.raises(SettingError, match="'len' does not say whether higher is better; wrap it"):
         higher_is_better("len", found)
+
+
+def _overlaps(found, true, classes):
+    """Dice and IoU by their definition: sets of pixels, one class at a time."""
+    dice, iou = [], []
+    for c in classes:
+        a, b = ({i for i, v in enumerate(side) if v == c} for side in (found, true))
+        if a | b:
+            dice.append(2 * len(a & b) / (len(a) + len(b)))
+            iou.append(len(a & b) / len(a | b))
+    return (sum(dice) / len(dice), sum(iou) / len(iou)) if dice else (math.nan, math.nan)
+
+
+@given(
+    n=hyp.integers(1, 8), bs=hyp.integers(1, 8), seed=hyp.integers(0, 999), ignore=hyp.booleans(), ground=hyp.booleans()
+)
+@settings(deadline=None, max_examples=60)
+def test_dice_and_iou_are_their_definition_over_all_pixels(n, bs, seed, ignore, ground):
+    g = torch.Generator().manual_seed(seed)
+    pred, y = torch.randn(n, 4, 2, 3, generator=g), torch.randint(0, 3, (n, 2, 3), generator=g)
+    if ignore:
+        y[torch.rand(y.shape, generator=g) < 0.3] = 255
+    kept = y != 255
+    expected = _overlaps(pred.argmax(1)[kept].tolist(), y[kept].tolist(), range(0 if ground else 1, 4))
+    for metric, value in zip((Dice(255, ground), IoU(255, ground)), expected, strict=True):
+        assert _scored(metric, pred, y, bs) == pytest.approx(value, nan_ok=True)
+
+
+@given(n=hyp.integers(1, 8), bs=hyp.integers(1, 8), seed=hyp.integers(0, 999))
+@settings(deadline=None, max_examples=30)
+def test_dice_and_iou_of_yes_no_masks_are_those_of_yes(n, bs, seed):
+    g = torch.Generator().manual_seed(seed)
+    pred, y = torch.randn(n, 1, 3, 3, generator=g), torch.rand(n, 1, 3, 3, generator=g) < 0.4
+    expected = _overlaps((pred > 0).flatten().tolist(), y.flatten().tolist(), [True])
+    for name, value in zip(("dice", "iou"), expected, strict=True):
+        assert _scored(METRICS[name](), pred, y, bs) == pytest.approx(value, nan_ok=True)
+
+
+def test_masks_are_judged_pixel_by_pixel():
+    pred, y = torch.randn(4, 3, 5, 6), torch.randint(0, 3, (4, 5, 6))
+    right = (pred.argmax(1) == y).float().mean()
+    assert _scored(METRICS["accuracy"](), pred, y, 3) == pytest.approx(float(right))
+    assert list(as_metrics(["dice", IoU(ignore_index=255)])) == ["dice", "iou"]
+    assert higher_is_better("iou", as_metrics(["iou"]))
+
+
+@pytest.mark.parametrize("y", [torch.zeros(4, 1, 5, 6).long(), torch.zeros(4, 6, 5).long()])
+def test_masks_of_another_shape_are_an_error(y):
+    with pytest.raises(ShapeError, match=r"\[4, 3, 5, 6\] and targets \[4, .*; expected"):
+        METRICS["iou"]().update(torch.randn(4, 3, 5, 6), y)

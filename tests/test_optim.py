@@ -1,3 +1,4 @@
+import copy
 import math
 
 import pytest
@@ -197,3 +198,32 @@ def test_a_bias_from_base_rates_starts_at_the_loss_of_knowing_them():
     with pytest.raises(SettingError, match="has 4 outputs, and the targets go up to 4"):
         init_bias(layer, [0, 4])
     assert same(copied(layer), weights)
+
+
+@pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])
+def test_loaded_averages_lie_in_memory_as_their_weights_do(name):
+    """Fused kernels walk through memory: averages in another layout would go to other weights, in silence."""
+
+    def made():
+        torch.manual_seed(0)
+        net = torch.nn.Conv2d(3, 8, 3).to(memory_format=torch.channels_last)
+        return net, optim.build(name, net, optim.layer_groups(net), [1e-2], 0.01)
+
+    def train(net, opt, seed):
+        source = torch.Generator().manual_seed(seed)
+        for _ in range(3):
+            opt.zero_grad()
+            net(torch.randn(4, 3, 9, 9, generator=source)).square().mean().backward()
+            opt.step()
+
+    net, opt = made()
+    train(net, opt, 1)
+    state = copy.deepcopy(opt.state_dict())
+    for averages in state["state"].values():
+        averages |= {k: v.contiguous() for k, v in averages.items() if isinstance(v, torch.Tensor)}
+    again, other = made()
+    again.load_state_dict({k: v.contiguous() for k, v in net.state_dict().items()})
+    optim.load_state(other, state)
+    train(net, opt, 2)
+    train(again, other, 2)
+    assert torch.equal(net.weight, again.weight)

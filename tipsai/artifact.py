@@ -15,6 +15,7 @@ from tipsai import container
 from tipsai.core.errors import ArtifactError
 from tipsai.core.state import Row
 from tipsai.data.block import Block
+from tipsai.optim import load_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,7 @@ def load(path: str | Path, model: nn.Module, opt: Optimizer) -> tuple[Optimizer 
     try:
         model.load_state_dict(groups["model"])
         if tree["opt"] is not None:
-            opt.load_state_dict(tree["opt"])
+            load_state(opt, tree["opt"])
     except (RuntimeError, ValueError, KeyError) as error:
         raise ArtifactError(f"{path} does not fit this learner: {error}") from error
     return (opt if tree["opt"] is not None else None), tree["history"]

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import datetime
+import importlib
 import json
 import logging
 import math
@@ -10,7 +11,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tipsai import __version__
 from tipsai.core.errors import (
@@ -19,18 +20,19 @@ from tipsai.core.errors import (
     ResumeError,
     SettingError,
     TipsaiError,
-    listing,
     nearest,
     require_positive,
 )
 
-if TYPE_CHECKING:
-    from tipsai.learner import Learner
-
 log = logging.getLogger("tipsai")
 INTERRUPTED_STATUS = 130  # 128 + SIGINT, as shells have it
 RUN_FILES = ("config.json", "checkpoint.tips", "model.tips", "history.csv", "metrics.json")
-REMEMBERED = ("data", "target", "test", "task", "epochs", "minutes", "lr", "bs", "seed", "device", "kind", "ignore")
+FACES = {"tabular": "tipsai.tabular.face", "vision": "tipsai.vision.face"}  # by the name of the models' builder
+WORDS = {"tabular": "tables", "vision": "pictures"}
+OWN = {"tabular": ("target", "kind", "ignore"), "vision": ("size", "arch", "pretrained")}  # options of one alone
+TASKS = ("classification", "regression", "multilabel", "segmentation")
+COMMON = ("data", "test", "task", "epochs", "minutes", "lr", "bs", "seed", "device")
+REMEMBERED = (*COMMON, *OWN["tabular"], *OWN["vision"])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,23 +75,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"tipsai {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    train = commands.add_parser("train", help="train on a table (.csv, .tsv, .parquet)")
+    train = commands.add_parser("train", help="train on a table or a folder of pictures")
     train.set_defaults(run=_train)
-    train.add_argument("data", metavar="DATA", help="a table: .csv, .tsv or .parquet")
+    train.add_argument("data", metavar="DATA", help="a table (.csv, .tsv, .parquet) or a folder of pictures")
     train.add_argument(
         "--target", action="append", metavar="COL", help="the column to predict; give it again for several targets"
     )
-    train.add_argument("--test", metavar="FILE", help="rows to test on, once, after training")
-    train.add_argument(
-        "--task", choices=("classification", "regression", "multilabel"), help="inferred from the target by default"
-    )
+    train.add_argument("--test", metavar="DATA", help="what to test on, once, after training")
+    train.add_argument("--task", choices=TASKS, help="inferred from the data by default")
     length = train.add_mutually_exclusive_group()
     length.add_argument(
         "--epochs", type=float, metavar="N", help="passes over the data; by the size of the data by default"
     )
     length.add_argument("--minutes", type=float, metavar="M", help="fit the schedule into so much time")
     train.add_argument("--lr", type=float, metavar="X", help="peak learning rate")
-    train.add_argument("--bs", type=int, metavar="N", help="rows a batch")
+    train.add_argument("--bs", type=int, metavar="N", help="rows or pictures a batch")
     train.add_argument("--seed", type=int, metavar="N", help="drawn and recorded by default")
     train.add_argument("--device", metavar="D", help="auto, cpu, cuda, ...")
     train.add_argument(
@@ -99,14 +99,19 @@ def _parser() -> argparse.ArgumentParser:
         help="number, category, boolean, date, identifier or skip, where the inferred kind is wrong",
     )
     train.add_argument("--ignore", action="append", metavar="COL", help="a column to leave out")
+    train.add_argument("--size", type=int, metavar="N", help="pixels of a picture's side as the model sees it")
+    train.add_argument("--arch", metavar="NAME", help="a backbone, such as resnet18; by the pictures by default")
+    train.add_argument(
+        "--pretrained", action=argparse.BooleanOptionalAction, default=None, help="start from weights of ImageNet"
+    )
     train.add_argument("--out", metavar="DIR", help="by default runs/<data>-<date>-<time>")
     train.add_argument("--resume", action="store_true", help="go on with the interrupted run in --out")
     train.add_argument("--json", action="store_true", help="print metrics.json on standard output")
 
-    predict = commands.add_parser("predict", help="predict the rows of a table with a trained model")
+    predict = commands.add_parser("predict", help="predict rows or pictures with a trained model")
     predict.set_defaults(run=_predict)
     predict.add_argument("artifact", metavar="ARTIFACT", help="a model.tips")
-    predict.add_argument("input", metavar="INPUT", help="a table")
+    predict.add_argument("input", metavar="INPUT", help="a table, a picture or a folder of pictures")
     predict.add_argument("--out", metavar="FILE", help="a .csv; standard output by default")
 
     demo = commands.add_parser("demo", help="train on data that is already on this machine, and show what comes out")
@@ -135,7 +140,7 @@ def _train(args: argparse.Namespace) -> int:
         from tipsai.core import rng
 
         config["seed"] = rng.draw_seed()  # before the split, which must be the same when the run is resumed
-    learn = _learner(config)
+    learn = _face(config).learner(config)
     n_epochs = config.get("n_epochs") or config["epochs"]
     if n_epochs is None and config["minutes"] is not None:
         from tipsai.experiment.budget import epochs_within
@@ -207,39 +212,20 @@ def _open_run(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
     return out, config
 
 
-def _learner(config: dict[str, Any]) -> "Learner":
-    from tipsai.tabular import TabularDataLoaders, read_table, tabular_learner
+def _face(config: dict[str, Any]) -> Any:
+    """The modality that the data are of: a folder holds pictures, a file is a table.
 
-    data = Path(config["data"])
-    frame = read_table(data)
-    if not config["target"]:
-        raise SettingError(
-            f"--target is not given; which column should be predicted? The columns are {', '.join(map(repr, frame.columns[:30]))}."
-        )
-    target = config["target"][0] if len(config["target"]) == 1 else config["target"]
-    kinds = dict(_kind(text) for text in config["kind"] or ())
-    test = read_table(config["test"]) if config["test"] else None
-    dls = TabularDataLoaders.from_df(
-        frame,
-        target,
-        test_df=test,
-        task=config["task"],
-        kinds=kinds,
-        ignore=config["ignore"] or (),
-        bs=config["bs"],
-        seed=config["seed"],
-    )
-    metrics = {"classification": ["accuracy"], "multilabel": ["accuracy"], "regression": ["rmse", "mae"]}[dls.task]
-    if dls.task == "classification" and dls.blocks is not None and dls.blocks[1].n_out == 2:
-        metrics.append("roc_auc")
-    return tabular_learner(dls, metrics=metrics, lr=config["lr"], seed=config["seed"], device=config["device"])
-
-
-def _kind(text: str) -> tuple[str, str]:
-    name, separator, kind = text.rpartition("=")
-    if not separator:
-        raise SettingError(f"--kind is {text!r}; expected COLUMN=KIND, such as --kind zip=category.")
-    return name, kind
+    Raises:
+        SettingError: an option is given that this modality does not have, and would be ignored.
+    """
+    name = "vision" if Path(config["data"]).is_dir() else "tabular"
+    for other in set(FACES) - {name}:
+        strange = [option for option in OWN[other] if config.get(option) is not None]
+        if strange:
+            raise SettingError(
+                f"--{strange[0]} is for {WORDS[other]}, and {config['data']} holds {WORDS[name]}; leave it out."
+            )
+    return importlib.import_module(FACES[name])
 
 
 def _report(out: Path, figures: dict[str, float], as_json: bool) -> int:
@@ -291,23 +277,16 @@ def _write_csv(path: Path, rows: list[dict[str, float]]) -> None:
 
 
 def _predict(args: argparse.Namespace) -> int:
-    import pandas as pd
-
     from tipsai.container import writing
     from tipsai.load import load_learner
-    from tipsai.tabular import TabularDataLoaders, read_table
 
     if args.out is not None and Path(args.out).suffix.lower() != ".csv":
         raise SettingError(f"--out is {args.out}; expected a name that ends in .csv.")
     learn = load_learner(args.artifact)
-    if not isinstance(learn.dls, TabularDataLoaders):
-        raise DataError(f"{args.artifact} holds no model for tables.")
-    rows = read_table(args.input)
-    added = learn.predict(rows)
-    replaced = [name for name in added.columns if name in rows.columns]
-    if replaced:
-        log.warning("the columns %s of the input are replaced", listing(replaced))
-    made = pd.concat([rows.drop(columns=replaced), added], axis=1)
+    name = learn.builder.name if learn.builder is not None else ""
+    if name not in FACES:
+        raise DataError(f"{args.artifact} holds no model for {' or '.join(WORDS.values())}.")
+    made = importlib.import_module(FACES[name]).predict(learn, args.input)
     if args.out is None:
         made.to_csv(sys.stdout, index=False)
     else:
@@ -321,16 +300,14 @@ def _predict(args: argparse.Namespace) -> int:
 
 
 def _demo(args: argparse.Namespace) -> int:
-    from tipsai.tabular.demo import run
-
-    figures = run()
+    figures = [row for face in FACES.values() for row in importlib.import_module(face).demo()]
     if args.json:
         print(json.dumps(figures, indent=1))
-    else:
-        from tipsai.core.text import table
+        return 0
+    from tipsai.core.text import table
 
-        header = list(figures[0])
-        print(table([[v if isinstance(v, str) else f"{v:.4g}" for v in row.values()] for row in figures], header))
+    rows = [[v if isinstance(v, str) else f"{v:.4g}" for v in row.values()] for row in figures]
+    print(table(rows, list(figures[0])))
     return 0
 
 

@@ -19,9 +19,11 @@ from tipsai.core.finding import Finding
 from tipsai.core.interrupt import INTERRUPTED
 from tipsai.core.state import Batch, ComputeLoss, Row, TrainState
 from tipsai.core.step import Step, resolve_precision
+from tipsai.data import show
 from tipsai.data.dataloaders import DataLoaders, Feed
 from tipsai.data.loaders import Loader
 from tipsai.fitting import Fit, FitOptions
+from tipsai.interpret import Interpretation
 from tipsai.lr_find import Suggestion, search
 from tipsai.settings import Settings
 from tipsai.summary import Summary, summarize
@@ -344,6 +346,10 @@ class Learner:
 
     def test(self, *, tta: bool = False) -> Row:
         """{"test_loss": ..., "test_<metric>": ...}; each look at a test set is counted (DA14). For tta see validate."""
+        return self._judge("test", self._open_test(), tta)
+
+    def _open_test(self) -> Loader:
+        """The test data; the look is counted."""
         loader = self.dls.feed("test", self.device).loader
         fingerprint = artifact.data_fingerprint(self.dls.test)
         self.test_looks[fingerprint] = looks = self.test_looks.get(fingerprint, 0) + 1
@@ -351,7 +357,7 @@ class Learner:
             log.warning(
                 "this is look %d at the same test data; choosing by it makes its figures too good (DA14)", looks
             )
-        return self._judge("test", loader, tta)
+        return loader
 
     def _judge(self, split: str, loader: Loader, tta: bool) -> Row:
         model, batches = self._seen(loader, tta)
@@ -420,6 +426,26 @@ class Learner:
     def findings(self) -> list[Finding]:
         """What was found wrong so far: with the data when they were read."""
         return list(self.dls.findings)
+
+    def interpret(self, split: str = "valid", *, tta: bool = False, open_test: bool = False) -> Interpretation:
+        """What the model makes of a split, item by item: mistakes, doubts, suspected label errors (DA01).
+
+        Args:
+            split: "valid", or "train", without augmentation.
+            tta: see validate.
+            open_test: with split="test", to look at test data all the same; the look is counted (DA14).
+        """
+        if split == "test" and not open_test:
+            raise SettingError(
+                "split is 'test'; whoever looks at test items tunes on them (DA14). Use 'valid', or open_test=True."
+            )
+        loader = (self._open_test() if split == "test" else self.dls.feed(split, self.device).loader).plain()
+        model, batches = self._seen(loader, tta)
+        return Interpretation(self.dls, split, loader, model, self.output).look(self.evaluator, batches, self.device)
+
+    def show_results(self, n: int = 9) -> Any:
+        """Some validation items, always the same, with targets and predictions: a figure, or a DataFrame of rows."""
+        return show.show_results(self.dls, self.model, self.output, self.device, n)
 
     def explain(self) -> None:
         """Prints every setting in force, whether it is the default, and where the default comes from."""

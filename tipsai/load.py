@@ -12,18 +12,28 @@ from tipsai.core.errors import SettingError
 from tipsai.data.dataloaders import DataLoaders
 from tipsai.learner import Learner
 
-BUILDERS = {"tabular": "tipsai.tabular.models:TabularModel"}
+BUILDERS = {
+    "tabular": "tipsai.tabular.models:TabularModel",
+    "vision": "tipsai.vision.backbone:build",
+    "unet": "tipsai.vision.unet:build",
+}
 BLOCKS = {
     "Block": "tipsai.data.block:Block",
     "CategoryBlock": "tipsai.data.block:CategoryBlock",
     "MultiCategoryBlock": "tipsai.data.block:MultiCategoryBlock",
     "RegressionBlock": "tipsai.data.block:RegressionBlock",
     "TableBlock": "tipsai.tabular.table:TableBlock",
+    "ImageBlock": "tipsai.vision.blocks:ImageBlock",
+    "MaskBlock": "tipsai.vision.blocks:MaskBlock",
+    "PointBlock": "tipsai.vision.blocks:PointBlock",
 }
 # The losses that a builder's model trains with, over that of its target.
 LOSSES = {"tabular": "tipsai.tabular.losses:MemberLoss"}
 # The loaders that encode new items, by the type of the input's block.
-LOADERS = {"TableBlock": "tipsai.tabular.data:TabularDataLoaders"}
+LOADERS = {
+    "TableBlock": "tipsai.tabular.data:TabularDataLoaders",
+    "ImageBlock": "tipsai.vision.data:ImageDataLoaders",
+}
 
 
 def _resolve(place: str) -> Any:

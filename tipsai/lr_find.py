@@ -14,6 +14,7 @@ from tipsai.core.callback import bind
 from tipsai.core.errors import SettingError
 from tipsai.core.state import Batch, BatchSource, TrainState
 from tipsai.core.step import Step
+from tipsai.optim import load_state
 from tipsai.schedule import exponential
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def search(
                 losses.append(smoothed)
         finally:
             st.model.load_state_dict(weights)
-            st.opt.load_state_dict(opt_state)
+            load_state(st.opt, opt_state)
             for p, grad in grads:
                 p.grad = grad
             st.pending_losses, st.pending_weights, st.pending_norms, st.pending_rates = [], [], [], []

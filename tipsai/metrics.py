@@ -72,6 +72,65 @@ class ConfusionMetric:
         return float(self.figure(self.matrix.double().cpu()))
 
 
+class _Overlap(ConfusionMetric):
+    """A figure of how far the predicted and the true area of each class lie on each other, averaged over classes.
+
+    Counted over the whole split, not a picture at a time; classes that occur in neither do not count. Predictions are
+    logits [b, C, ...] against class numbers [b, ...], or logits against yes/no targets of one shape, where only the area
+    of "yes" counts. Not a number where no class occurs.
+
+    Args:
+        ignore_index: targets of this value do not count.
+        background: whether class 0 counts, where targets are class numbers.
+    """
+
+    name = ""
+
+    def __init__(self, ignore_index: int = -100, background: bool = True) -> None:
+        self.ignore_index, self.background = ignore_index, background
+        super().__init__(self._mean)
+
+    def update(self, pred: Tensor, target: Tensor) -> None:
+        labels = _labels(pred, target)
+        if labels.shape != target.shape:
+            raise ShapeError(
+                f"predictions have shape {list(pred.shape)} and targets {list(target.shape)}; expected one class number "
+                "for each of the logits [rows, classes, ...]."
+            )
+        self.only_yes = labels.dtype == torch.bool
+        n = 2 if self.only_yes else pred.shape[1]
+        target = target.long().flatten()
+        index = torch.where(target == self.ignore_index, n * n, target * n + labels.long().flatten())
+        counts = torch.bincount(index, minlength=n * n + 1)[: n * n].reshape(n, n)
+        self.matrix = counts if self.matrix is None else self.matrix + counts
+
+    def _mean(self, matrix: Tensor) -> Tensor:
+        first = 1 if self.only_yes or not self.background else 0
+        both, true, found = (v[first:] for v in (matrix.diag(), matrix.sum(1), matrix.sum(0)))
+        occurs = true + found > 0
+        return self.share(both[occurs], (true + found)[occurs]).mean()
+
+    def share(self, both: Tensor, areas: Tensor) -> Tensor:
+        """The figure of each class, from the area in common and the sum of the true and the predicted one."""
+        raise NotImplementedError
+
+
+class Dice(_Overlap):
+    __doc__ = f"Twice the area in common over the sum of both: F1 of pixels (Dice 1945).\n\n    {_Overlap.__doc__}"
+    name = "dice"
+
+    def share(self, both: Tensor, areas: Tensor) -> Tensor:
+        return 2 * both / areas
+
+
+class IoU(_Overlap):
+    __doc__ = f"The area in common over the area of either (Jaccard 1912).\n\n    {_Overlap.__doc__}"
+    name = "iou"
+
+    def share(self, both: Tensor, areas: Tensor) -> Tensor:
+        return both / (areas - both)
+
+
 class FunctionMetric:
     """A function of the whole split's raw predictions and targets, which are kept for it on the host."""
 
@@ -151,6 +210,8 @@ METRICS: dict[str, Callable[[], Metric]] = {
     ),
     "balanced_accuracy": lambda: ConfusionMetric(_balanced),
     "f1_macro": lambda: ConfusionMetric(_f1_macro),
+    "dice": Dice,
+    "iou": IoU,
     "roc_auc": lambda: FunctionMetric(roc_auc, higher_is_better=True),
     "mse": lambda: MeanMetric(lambda p, t: _same(p, t).square(), higher_is_better=False),
     "rmse": lambda: MeanMetric(
@@ -208,4 +269,14 @@ def higher_is_better(name: str, metrics: dict[str, Metric]) -> bool:
     return better
 
 
-__all__ = ["METRICS", "ConfusionMetric", "FunctionMetric", "MeanMetric", "as_metrics", "higher_is_better", "roc_auc"]
+__all__ = [
+    "METRICS",
+    "ConfusionMetric",
+    "Dice",
+    "FunctionMetric",
+    "IoU",
+    "MeanMetric",
+    "as_metrics",
+    "higher_is_better",
+    "roc_auc",
+]

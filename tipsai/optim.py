@@ -181,6 +181,19 @@ def build(
     return result
 
 
+def load_state(opt: Optimizer, state: dict[str, Any]) -> None:
+    """opt.load_state_dict, and each average in its parameter's memory layout.
+
+    A saved tensor has lost its layout, and torch's fused kernels walk through parameter, gradient and averages in the order
+    of memory: with channels-last weights they would silently take the averages of other weights.
+    """
+    opt.load_state_dict(state)
+    for p, averages in opt.state.items():
+        for name, value in averages.items():
+            if isinstance(value, Tensor) and value.shape == p.shape and value.stride() != p.stride():
+                averages[name] = torch.empty_like(p, dtype=value.dtype).copy_(value)
+
+
 def set_momentum(opt: Optimizer, value: float) -> None:
     """Sets β1 of Adam-like optimizers, momentum of SGD; others have none."""
     for group in opt.param_groups:

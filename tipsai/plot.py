@@ -1,5 +1,6 @@
 """Plots. matplotlib is imported only here, and only when a plot is asked for."""
 
+import colorsys
 import io
 import math
 from collections.abc import Callable, Sequence
@@ -13,10 +14,12 @@ if TYPE_CHECKING:
 
 APART = 20.0  # times that two figures differ before they get axes of their own
 BLUE, ORANGE, GREY, GREEN = "#2563a8", "#d9730d", "#6b7280", "#2f855a"
+# Told apart by colour-blind people too (Okabe and Ito 2008), grey first.
+OKABE_ITO = ("#999999", "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
 
 
-def figure(columns: int = 1, width: float = 6.0, height: float = 3.4) -> "tuple[Figure, list[Any]]":
-    """A figure with a row of axes, in the package's look. In a notebook it shows itself when it is the cell's value.
+def blank(width: float, height: float) -> "Figure":
+    """An empty figure of so many inches. In a notebook it shows itself when it is the cell's value.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -32,12 +35,23 @@ def figure(columns: int = 1, width: float = 6.0, height: float = 3.4) -> "tuple[
             self.savefig(png, format="png")
             return png.getvalue()
 
-    fig = Shown(figsize=(width * columns, height), layout="constrained", dpi=110)
+    return Shown(figsize=(width, height), layout="constrained", dpi=110)
+
+
+def figure(columns: int = 1, width: float = 6.0, height: float = 3.4) -> "tuple[Figure, list[Any]]":
+    """A figure with a row of axes, in the package's look; see blank."""
+    fig = blank(width * columns, height)
     axes = [fig.add_subplot(1, columns, i + 1) for i in range(columns)]
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(alpha=0.25, linewidth=0.6)
     return fig, axes
+
+
+def colours(n: int) -> list[str]:
+    """A colour for each of n classes; the first eight are told apart by colour-blind people too."""
+    rest = [colorsys.hls_to_rgb(i * 0.381966 % 1, (0.35, 0.65)[i % 2], 0.75) for i in range(n - len(OKABE_ITO))]
+    return [*OKABE_ITO[:n], *("#" + "".join(f"{round(255 * part):02x}" for part in rgb) for rgb in rest)]
 
 
 class Plan(Protocol):

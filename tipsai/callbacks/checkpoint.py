@@ -15,6 +15,7 @@ from tipsai.core.callback import Callback
 from tipsai.core.errors import ArtifactError, ResumeError
 from tipsai.core.interrupt import INTERRUPTED
 from tipsai.core.state import TrainState
+from tipsai.optim import load_state
 
 log = logging.getLogger("tipsai")
 COUNTERS = (
@@ -139,7 +140,7 @@ class Checkpointer(Callback):
                 f"the checkpoint has callbacks {[name for name, _ in saved]}, this run {[type(cb).__name__ for cb in present]}; give the same."
             )
         st.model.load_state_dict(tree["model"])
-        st.opt.load_state_dict(tree["opt"])
+        load_state(st.opt, tree["opt"])
         for name in COUNTERS:
             setattr(st, name, tree["counters"][name])
         for (_, state), cb in zip(saved, present, strict=True):

@@ -32,6 +32,14 @@ def resolve_precision(precision: str, device: torch.device) -> str:
     return precision
 
 
+def fast_bf16(device: torch.device) -> bool:
+    """Whether a device multiplies bf16 faster than fp32: GPUs that have it, and processors with instructions for it."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # torch tells in no public way
+    return device.type == "cpu" and any(getattr(torch.cpu, name, lambda: False)() for name in names)
+
+
 def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:
     """The context that a forward pass runs in."""
     dtype = DTYPES[precision]

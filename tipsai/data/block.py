@@ -26,6 +26,8 @@ class Block:
     """
 
     processors: tuple[Processor, ...] = ()
+    draws = False  # whether draw has something to draw; else values are read
+    beside = False  # whether target and prediction are drawn in a picture each
     n_out: int | None = None  # outputs that a model needs for this field as a target; None: unknown
 
     def fit(self, items: Sequence[Any]) -> Self:
@@ -55,6 +57,32 @@ class Block:
         if isinstance(value, Tensor) and value.numel() > 8:
             return f"{list(value.shape)} {value.dtype}, {value.float().min():.3g} to {value.float().max():.3g}"
         return str(self.decode(value))
+
+    def draw(self, axes: Any, value: Any, predicted: bool = False) -> None:
+        """Draws a value, as the model sees it, on matplotlib axes whose content spans -1..1 both ways.
+
+        Args:
+            axes: empty for an input; for a target, with the input drawn.
+            value: one item's, encoded.
+            predicted: whether a model predicted it.
+        """
+
+    def legend(self, values: Sequence[Any], predicted: bool = False) -> dict[str, str]:
+        """Names and colours that explain what draw made of these values."""
+        return {}
+
+    def readable(self, x: tuple[Tensor, ...]) -> dict[str, Any]:
+        """Columns for people from a batch's inputs; none where these are not read."""
+        return {}
+
+    @property
+    def outputs(self) -> Sequence[Any]:
+        """What each output of a model stands for: classes, labels, names of numbers; empty where unknown."""
+        return ()
+
+    def decide(self, pred: Tensor) -> Tensor:
+        """What a model returns [b, ...] as encoded targets, such as the most probable classes."""
+        return pred
 
     def default_loss(self) -> Loss:
         raise SettingError(f"{type(self).__name__} is no target; give Learner(..., loss_fn=...).")
@@ -112,6 +140,13 @@ class CategoryBlock(Block):
     def n_out(self) -> int:  # type: ignore[override]
         return self.vocab.n
 
+    @property
+    def outputs(self) -> Sequence[Any]:
+        return self.vocab.labels_
+
+    def decide(self, pred: Tensor) -> Tensor:
+        return pred.argmax(1)
+
     def default_loss(self) -> Loss:
         return CrossEntropy()
 
@@ -121,6 +156,27 @@ class CategoryBlock(Block):
         labels = np.array(self.vocab.labels_)
         columns: dict[str, Any] = {"prediction": labels[probabilities.argmax(1).numpy()].tolist()}
         return columns | {f"p_{label}": probabilities[:, i].numpy() for i, label in enumerate(self.vocab.labels_)}
+
+    def class_weight(self, given: str | Mapping[Any, float], codes: Tensor) -> Tensor:
+        """Weights of the classes in a loss, float [C] (DA13).
+
+        Args:
+            given: "balanced", for the inverse of their frequencies, or a weight for each class that is not 1.
+            codes: the training targets, int [n].
+
+        Raises:
+            SettingError: it is another word.
+            DataError: a class is unknown.
+        """
+        if isinstance(given, str):
+            if given != "balanced":
+                raise SettingError(f"class_weights is {given!r}; expected 'balanced' or a weight for each class.")
+            counts = torch.bincount(codes, minlength=self.n_out).clamp(min=1)
+            return counts.sum() / (len(counts) * counts.float())
+        weights = torch.ones(self.n_out)
+        for label, weight in given.items():
+            weights[self.vocab.encode(label)] = float(weight)
+        return weights
 
     def average(self, preds: Tensor) -> Tensor:
         return preds.log_softmax(2).logsumexp(0) - math.log(len(preds))
@@ -170,6 +226,16 @@ class MultiCategoryBlock(Block):
     def decode(self, value: Tensor) -> list[Any]:
         return [self.vocab.decode(int(i)) for i in value.nonzero().flatten()]
 
+    def show(self, value: Any) -> str:
+        return ", ".join(map(str, self.decode(value))) or "none"
+
+    @property
+    def outputs(self) -> Sequence[Any]:
+        return self.vocab.labels_
+
+    def decide(self, pred: Tensor) -> Tensor:
+        return pred > 0
+
     def default_loss(self) -> Loss:
         return BinaryCrossEntropy()
 
@@ -218,6 +284,14 @@ class RegressionBlock(Block):
     def decode(self, value: Any) -> Any:
         numbers = self.scaler.decode(value)
         return float(numbers[0]) if self.n_out == 1 else numbers.tolist()
+
+    def show(self, value: Any) -> str:
+        numbers = self.scaler.decode(value).tolist()
+        return ", ".join(f"{name} {n:.4g}".strip() for name, n in zip(self.names, numbers, strict=True))
+
+    @property
+    def outputs(self) -> Sequence[Any]:
+        return self.names
 
     def default_loss(self) -> Loss:
         return MeanSquaredError()

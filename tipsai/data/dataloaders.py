@@ -8,6 +8,7 @@ import torch
 from tipsai.core.errors import DataError, SettingError
 from tipsai.core.finding import Finding
 from tipsai.core.state import Batch
+from tipsai.data import show
 from tipsai.data.loaders import (
     EVAL_ROWS,
     BatchTransform,
@@ -84,6 +85,7 @@ class DataLoaders:
         self.base_bs: int | None = None  # the batch size that a modality's default rate was chosen for
         self.n_epochs: int | None = None  # epochs that a modality finds fitting for this much data
         self.encoder: Callable[[Any, int], Loader] | None = None
+        self.items: dict[str, Sequence[Any]] = {}  # each part's items, such as paths, in their own order
         self.findings: list[Finding] = []  # what was wrong with the data when they were read
         self.views: tuple[tuple[BatchTransform, ...], ...] = ()  # ways to look at an item, for test-time augmentation
 
@@ -149,6 +151,17 @@ class DataLoaders:
         if self.train is None:
             raise SettingError("there is no training data here; load_learner(path, dls=...) attaches some.")
         return next(iter(self.train.batches()))
+
+    def show_batch(self, n: int = 9, split: str = "train", *, seed: int = 0, epoch: int = 0) -> Any:
+        """The first n items of an epoch as the model sees them, with their targets: a figure, or a DataFrame of rows.
+
+        Args:
+            n: items.
+            split: "train", augmented, or "valid".
+            seed: of order and augmentation.
+            epoch: likewise.
+        """
+        return show.show_batch(self, n, split, seed, epoch)
 
     def present(self, items: Any, columns: dict[str, Any]) -> Any:
         """Predictions as a person wants them; a table's come as a DataFrame."""

@@ -59,6 +59,12 @@ class Loader(Protocol):
     def sample(self, n: int, seed: int) -> Iterator[Batch]:
         """At most n items, drawn once and for all, without augmentation."""
 
+    def plain(self) -> "Loader":
+        """The same items in their own order, without augmentation."""
+
+    def at(self, index: Sequence[int]) -> Batch:
+        """The items at these positions of plain()."""
+
 
 def _n_batches(n_items: int, bs: int, training: bool) -> int:
     """How many batches; in training, a last one of a single row is left out, since batch norm cannot take it."""
@@ -151,6 +157,12 @@ class RowLoader:
         index = rng.order(self.n_items, seed, -1)[:n]
         for i in range(0, len(index), max(self.bs, EVAL_ROWS)):
             yield self.rows.take(index[i : i + max(self.bs, EVAL_ROWS)])
+
+    def plain(self) -> "RowLoader":
+        return RowLoader(self.rows, self.bs)
+
+    def at(self, index: Sequence[int]) -> Batch:
+        return self.rows.take(torch.as_tensor(index, dtype=torch.int64))
 
     def __iter__(self) -> Iterator[Batch]:
         return self.batches()
@@ -295,10 +307,18 @@ class ItemLoader:
             yield to_batch(sample)
 
     def sample(self, n: int, seed: int) -> Iterator[Batch]:
-        plain = self.dataset.without_augmentation() if hasattr(self.dataset, "without_augmentation") else self.dataset
-        index = rng.order(self.n_items, seed, -1)[:n].tolist()
-        chosen: Any = torch.utils.data.Subset(plain, index)
-        return ItemLoader(chosen, self.bs, n_workers=self.n_workers, collate=self.collate).batches()
+        plain = self.plain()
+        plain.dataset = torch.utils.data.Subset(plain.dataset, rng.order(self.n_items, seed, -1)[:n].tolist())
+        plain.n_items = len(plain.dataset)
+        return plain.batches()
+
+    def plain(self) -> "ItemLoader":
+        data = self.dataset.without_augmentation() if hasattr(self.dataset, "without_augmentation") else self.dataset
+        return ItemLoader(data, self.bs, n_workers=self.n_workers, collate=self.collate)
+
+    def at(self, index: Sequence[int]) -> Batch:
+        data, collate = self.plain().dataset, self.collate or torch.utils.data.default_collate
+        return to_batch(collate([data[int(i)] for i in index]))
 
     def __iter__(self) -> Iterator[Batch]:
         return self.batches()
@@ -342,6 +362,21 @@ class ForeignLoader:
                 return
             n -= batch.n_rows
             yield batch
+
+    def plain(self) -> "ForeignLoader":
+        """As it is: its order is its own."""
+        return self
+
+    def at(self, index: Sequence[int]) -> Batch:
+        """Refuses.
+
+        Raises:
+            SettingError: such a loader gives no item by its position.
+        """
+        raise SettingError(
+            f"this {type(self.loader).__name__} gives batches in its own order, and no item by its position; "
+            "make the DataLoaders with from_datasets or from_tensors to look at single items."
+        )
 
     def __iter__(self) -> Iterator[Batch]:
         return self.batches()

@@ -12,7 +12,7 @@ def run() -> list[dict[str, Any]]:
     """Trains on breast cancer, wine and diabetes, a fifth of each held out, and compares with linear models.
 
     Returns:
-        one row a table: its name, rows, the figure, tipsai's value, the linear model's, and seconds.
+        one row a table: its name, number of rows, the figure, tipsai's value, the linear model's, and seconds.
 
     Raises:
         MissingExtraError: scikit-learn is not installed.
@@ -47,8 +47,8 @@ def run() -> list[dict[str, Any]]:
         )
         made.append(
             {
-                "table": name,
-                "rows": len(frame),
+                "data": name,
+                "items": len(frame),
                 "figure": f"test {metric}",
                 "tipsai": learn.test()[f"test_{metric}"],
                 "linear model": baseline,

@@ -3,9 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from tipsai.artifact import Builder
 from tipsai.callbacks import MixUp
 from tipsai.core import rng
@@ -105,7 +102,7 @@ def tabular_learner(
             raise SettingError(
                 "class_weights needs a classification with the default loss; otherwise give loss_fn its own weights."
             )
-        base = CrossEntropy(class_weight=_class_weights(class_weights, dls, target))
+        base = CrossEntropy(class_weight=target.class_weight(class_weights, rows.y[0]))
     extra = [MixUp(target, mixup, inside=True)] if mixup else []
     default_lr = None
     if options.get("opt", "adamw") == "adamw":
@@ -126,15 +123,3 @@ def tabular_learner(
     learn.settings.note("loss_fn", type(base).__name__, type(target.default_loss()).__name__, "chosen from the target")
     learn.settings.note("mixup", mixup, 0.0, "TR03; off for tables")
     return learn
-
-
-def _class_weights(given: str | Mapping[Any, float], dls: TabularDataLoaders, target: CategoryBlock) -> Tensor:
-    if isinstance(given, str):
-        if given != "balanced":
-            raise SettingError(f"class_weights is {given!r}; expected 'balanced' or a weight for each class.")
-        counts = torch.bincount(dls.train.rows.y[0], minlength=target.n_out).clamp(min=1)  # type: ignore[union-attr]
-        return counts.sum() / (len(counts) * counts.float())
-    weights = torch.ones(target.n_out)
-    for label, weight in given.items():
-        weights[target.vocab.encode(label)] = float(weight)
-    return weights

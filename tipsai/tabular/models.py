@@ -6,20 +6,13 @@ together as batched matrix products (in the spirit of TabM, Gorishniy et al. 202
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": F.relu,
-    "leaky_relu": F.leaky_relu,
-    "gelu": F.gelu,
-    "silu": F.silu,
-    "mish": F.mish,
-    "selu": F.selu,
-}
+from tipsai import activations
 
 MAX_NUMBER_FEATURES = 2048
 """Features that all number columns together may produce before their embedding shrinks."""
@@ -145,7 +138,7 @@ class TabularModel(nn.Module):
         depth: hidden layers.
         dropout: dropout after each hidden layer.
         n_members: MLPs in the ensemble.
-        act: activation, a key of `ACTIVATIONS`.
+        act: activation, by name; see tipsai.activations.
         text_features: features that each text column is projected to.
         unknown_rate: share of codes replaced by 0 in training mode, which trains the embedding of "unknown".
     """
@@ -172,11 +165,9 @@ class TabularModel(nn.Module):
         super().__init__()
         if combine not in ("softmax", "sigmoid", "mean"):
             raise ValueError(f'combine is "softmax", "sigmoid" or "mean", not {combine!r}')
-        if act not in ACTIVATIONS:
-            raise ValueError(f"act is one of {', '.join(ACTIVATIONS)}, not {act!r}")
         if number_embedding not in ("piecewise", "none"):
             raise ValueError(f'number_embedding is "piecewise" or "none", not {number_embedding!r}')
-        self.combine, self.act = combine, ACTIVATIONS[act]
+        self.combine, self.act = combine, activations.function(act)
         self.n_members, self.unknown_rate = n_members, unknown_rate
 
         # Tables start at the usual N(0, 1) and are divided by their size on the way out, which slows their learning by

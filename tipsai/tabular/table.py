@@ -185,6 +185,28 @@ class TableBlock(Block):
             y,
         )
 
+    def readable(self, x: tuple[Tensor, ...]) -> dict[str, Any]:
+        """The columns again, from encoded rows; None for values that training hardly ever saw."""
+        codes, numbers, missing = (t.cpu().numpy() for t in x[:3])
+        columns: dict[str, Any] = {}
+        at_code = at_number = 0
+        for name, processor in self.columns.items():
+            if isinstance(processor, Category):
+                columns[name] = processor.decode(codes[:, at_code])
+                at_code += 1
+                continue
+            width = len(processor.numbers_) if isinstance(processor, Date) else 1
+            at = slice(at_number, at_number + width) if isinstance(processor, Date) else at_number
+            columns[name] = processor.decode((numbers[:, at], missing[:, at]))
+            if isinstance(processor, Date):  # without what float32 made up, here and below
+                columns[name] = (
+                    (columns[name] + np.timedelta64(30, "s")).astype("datetime64[m]").astype("datetime64[s]")
+                )
+            else:
+                columns[name] = [float(f"{value:.6g}") for value in columns[name]]
+            at_number += width
+        return columns
+
     def unseen(self, frame: pd.DataFrame) -> dict[str, int]:
         """How many rows hold, in each category column, a value that training never saw, or too seldom to give it a code."""
         counts = {name: p.n_unseen(frame[name]) for name, p in self.of(Category).items()}

@@ -1,0 +1,50 @@
+"""CIFAR-10 from the command line in a given time.
+
+Unpacks cifar10.tgz (JPEGs in train/<class> and test/<class>) and runs `tipsai train FOLDER --minutes 15`; the command
+reads the pictures, trains, and opens the test part once.
+
+    TIPSAI_DATA=path/to/data python tests/benchmarks/cifar.py [--minutes 15] [--seeds 1]
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+
+DATA = Path(os.environ.get("TIPSAI_DATA", "../shared/data"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=15)
+    parser.add_argument("--seeds", type=int, default=1)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        with tarfile.open(DATA / "cifar10.tgz") as archive:
+            archive.extractall(place, filter="data")
+        folder = next(path.parent for path in Path(place).rglob("train") if path.is_dir())
+        for seed in range(args.seeds):
+            options = ["--minutes", args.minutes, "--seed", seed, "--out", Path(place) / f"run{seed}", "--json"]
+            began = time.perf_counter()
+            done = subprocess.run(
+                [sys.executable, "-m", "tipsai.cli", "train", folder, *map(str, options)],
+                check=True,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            whole = time.perf_counter() - began
+            figures = json.loads(done.stdout)
+            print(
+                f"seed {seed}: test accuracy {figures['test_accuracy']:.4f}, {figures['n_epochs']} epochs, "
+                f"training {figures['train_seconds']:.0f} s, the whole command {whole:.0f} s",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,362 @@
+import json
+import logging
+import math
+import sys
+import urllib.error
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import learner
+from safetensors.torch import save_file
+from torch import nn
+from torchvision import models
+
+from tipsai import DataLoaders, optim
+from tipsai.core import modes
+from tipsai.core.errors import ArtifactError, MissingExtraError, SettingError, ShapeError
+from tipsai.vision import backbone
+from tipsai.vision.backbone import build, fit_channels, input_size, load_weights, splitter, statistics
+
+NAMES = models.list_models(module=models)
+HUGE = ("regnet_x_32gf", "regnet_y_32gf", "regnet_y_128gf", "vit_h_14", "vit_l_16", "vit_l_32", "convnext_large")
+FIXED = ("vit_", "maxvit_")
+TIMM = ("timm/resnet18", "convnextv2_atto", "tf_efficientnet_lite0", "mobilenetv4_conv_small", "ghostnet_100")
+
+
+def small(n_in=3, n_classes=7):
+    return nn.Sequential(
+        nn.Conv2d(n_in, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, n_classes)
+    )
+
+
+@pytest.fixture
+def resnet_file(tmp_path):
+    """Weights of a torchvision resnet18 with its own classifier, and the network they are from."""
+    torch.manual_seed(5)
+    net = models.resnet18().eval()
+    torch.save(net.state_dict(), tmp_path / "resnet.pth")
+    return net, tmp_path / "resnet.pth"
+
+
+def check(arch, side=64):
+    """A backbone gives the right shape, starts at the task's loss, and splits into groups that cover it."""
+    torch.manual_seed(0)
+    model = build(arch, 5, size=side if side == 224 else None)
+    with torch.no_grad():  # in training mode: untrained running statistics of deep residual networks say nothing
+        out = model(torch.randn(4, 3, side, side))
+        assert model.eval()(torch.randn(1, 3, side, side)).shape == (1, 5)
+    assert out.shape == (4, 5)
+    loss = nn.functional.cross_entropy(out, torch.tensor([0, 1, 2, 3]))
+    assert float(loss) == pytest.approx(math.log(5), rel=0.2)
+    assert len(optim.layer_groups(model, splitter)) == 3
+    json.dumps(model.arguments)
+
+
+@pytest.mark.parametrize(
+    "arch", ["resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5", "squeezenet1_1", "mnasnet0_5"]
+)
+def test_a_backbone_gets_a_head_for_the_task(arch):
+    check(arch)
+
+
+@pytest.mark.parametrize("arch", ["vit_b_16", "swin_t", "convnext_tiny", "densenet121", "efficientnet_b0", "vgg11_bn"])
+def test_the_classifier_is_found_wherever_it_stands(arch):
+    with torch.device("meta"):
+        model = build(arch, 5)
+        whole = models.get_model(arch)
+    outer = sum(m.out_features == 1000 for m in model.modules() if isinstance(m, nn.Linear))
+    assert outer == 0 and model.head[-1].out_features == 5
+    lost = set(whole.state_dict()) - set(model.body.state_dict())
+    assert len(lost) == 2 and {Path(name).suffix for name in lost} == {".weight", ".bias"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", [name for name in NAMES if name not in HUGE])
+def test_every_backbone_of_torchvision(arch):
+    check(arch, 224 if arch.startswith(FIXED) else 128 if arch in backbone.HALVED else 64)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", [*TIMM, "vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "levit_128s"])
+def test_families_of_timm(arch):
+    pytest.importorskip("timm")
+    check(arch, 224 if "224" in arch or "levit" in arch else 64)
+
+
+def test_the_auxiliary_classifiers_and_the_hidden_normalisation_are_off():
+    model = build("googlenet", 2)
+    assert model.train()(torch.rand(2, 3, 64, 64)).shape == (2, 2)
+    assert model.body.aux1 is None and model.body.transform_input is False
+    assert statistics("googlenet") == backbone.HALVES
+
+
+def test_only_the_head_drops():
+    rates = [m.p for m in build("mobilenet_v3_small", 2, dropout=0.3).modules() if isinstance(m, nn.Dropout)]
+    assert [rate for rate in rates if rate] == [0.3]
+
+
+def test_the_arguments_make_the_model_again_without_fetching():
+    model = build("resnet18", 3, 1, dropout=0.4).eval()
+    again = build(**json.loads(json.dumps(model.arguments))).eval()
+    again.load_state_dict(model.state_dict())
+    x = torch.randn(2, 1, 40, 40)
+    assert torch.equal(model(x), again(x)) and again.head[0].p == 0.4
+    assert model.arguments["pretrained"] is False and build(small(), 2).arguments is None
+
+
+def test_a_timm_model_is_rebuilt_from_timm():
+    pytest.importorskip("timm")
+    model = build("timm/resnet18", 2, 4)
+    assert model.arguments["arch"] == "timm/resnet18" and model(torch.rand(2, 4, 32, 32)).shape == (2, 2)
+    assert build("convnextv2_atto", 2).arguments["arch"] == "timm/convnextv2_atto"
+
+
+# --- modules of one's own -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("net", "n_features"),
+    [
+        (small(), 8),
+        (nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU()), 6),  # maps
+        (nn.Sequential(nn.Conv2d(3, 6, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()), 6),  # vectors
+        (nn.Sequential(nn.Conv2d(3, 6, 3), nn.Conv2d(6, 9, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()), 6),
+    ],
+)
+def test_a_module_is_cut_where_its_classifier_is(net, n_features):
+    model = build(net, 4)
+    assert model.head[-1].in_features == n_features and model(torch.rand(2, 3, 20, 20)).shape == (2, 4)
+
+
+def test_a_module_is_cut_where_one_says():
+    net = nn.Sequential(small(n_classes=8), nn.ReLU(), nn.Linear(8, 3))
+    assert build(net, 2, cut="0.4").head[-1].in_features == 3  # what follows is kept
+    net = small()
+    assert build(net, 2, cut="").head[-1].in_features == 7
+    with pytest.raises(SettingError, match=r"no layer 'fcc' to cut. It has '0', '4'"):
+        build(small(), 2, cut="fcc")
+    with pytest.raises(SettingError, match=r"cut='fc' is for a module of your own; 'resnet18' is cut by itself"):
+        build("resnet18", 2, cut="fc")
+
+
+def test_a_module_that_flattens_needs_the_size():
+    def net():
+        return nn.Sequential(nn.Conv2d(3, 2, 3, padding=1), nn.Flatten(), nn.Linear(2 * 10 * 10, 4))
+
+    assert build(net(), 3, size=10)(torch.rand(1, 3, 10, 10)).shape == (1, 3)
+    with pytest.raises(SettingError, match=r"does not run on a picture of 3 x 64 x 64 .* Give size="):
+        build(net(), 3)
+
+
+def test_what_is_neither_vectors_nor_maps_is_refused():
+    with pytest.raises(ShapeError, match=r"gives shape \[2, 5, 3844\]; expected .* Name the classifier"):
+        build(nn.Sequential(nn.Conv2d(3, 5, 3), nn.Flatten(2)), 2)
+    with pytest.raises(SettingError, match="pretrained=True needs a backbone's name, and arch is a Sequential"):
+        build(small(), 2, pretrained=True)
+
+
+def test_a_dry_run_leaves_no_trace():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    net[1].eval()
+    build(net, 2)
+    assert net.training and not net[1].training and net[1].num_batches_tracked == 0
+
+
+# --- channels -----------------------------------------------------------------------------------------------------
+
+
+def test_grey_pictures_give_what_three_equal_colours_gave():
+    torch.manual_seed(0)
+    net, x = models.resnet18().eval(), torch.randn(2, 1, 40, 40)
+    grey = models.resnet18().eval()
+    grey.load_state_dict(net.state_dict())
+    backbone.adapt_input(grey, 1)
+    assert torch.allclose(grey(x), net(x.expand(-1, 3, -1, -1)), atol=1e-5)
+    assert grey.conv1.in_channels == 1
+
+
+@pytest.mark.parametrize("n_in", [2, 4, 6])
+def test_other_channels_repeat_the_weights_and_keep_the_scale(n_in):
+    weight = torch.randn(8, 3, 3, 3)
+    fitted = fit_channels(weight, n_in)
+    assert fitted.shape == (8, n_in, 3, 3) and torch.allclose(fitted[:, 0], weight[:, 0] * 3 / n_in)
+    same = torch.ones(1, n_in, 3, 3)
+    if n_in % 3 == 0:
+        assert torch.allclose((fitted * same).sum(1), weight.sum(1), atol=1e-5)
+
+
+# --- layer groups -------------------------------------------------------------------------------------------------
+
+
+def test_the_groups_of_a_resnet_part_after_its_second_stage():
+    model = build("resnet18", 2)
+    early, late, head = splitter(model)
+    stages = {id(p) for part in ("layer3", "layer4") for p in getattr(model.body, part).parameters()}
+    assert {id(p) for p in late} == stages and head == list(model.head.parameters()) and len(early) == 30
+
+
+def test_a_frozen_body_keeps_its_batch_norms():
+    model = build("resnet18", 2)
+    for p in model.body.parameters():
+        p.requires_grad_(False)
+    modes.train(model)
+    assert model.head.training and not model.body.bn1.training
+    before = model.body.bn1.running_mean.clone()
+    model(torch.randn(4, 3, 32, 32))
+    assert torch.equal(before, model.body.bn1.running_mean)
+
+
+def test_it_is_fine_tuned_by_groups():
+    x, y = torch.randn(24, 3, 16, 16), torch.arange(24) % 2
+    learn = learner(DataLoaders.from_tensors((x, y), (x, y), bs=8), build(small(), 2), splitter=splitter)
+    before = [p.detach().clone() for p in learn.model.body.parameters()]
+    learn.freeze()
+    learn.fit(1, progress=False)
+    assert all(torch.equal(a, b) for a, b in zip(before, learn.model.body.parameters(), strict=True))
+    learn.fine_tune(1, progress=False)
+    assert not torch.equal(before[0], next(learn.model.body.parameters()))
+
+
+# --- weights ------------------------------------------------------------------------------------------------------
+
+
+def same_features(model, net):
+    x = torch.randn(2, 3, 48, 48)
+    net.fc = nn.Identity()
+    return torch.allclose(model.eval().body(x), net(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("wrap", ["", "module.", "model.", "_orig_mod.body."])
+@pytest.mark.parametrize("inside", [None, "state_dict", "model"])
+def test_weights_are_taken_from_a_file_with_any_wrapper(resnet_file, tmp_path, wrap, inside):
+    net, _ = resnet_file
+    state = {wrap + name: value for name, value in net.state_dict().items()}
+    torch.save({inside: state, "epoch": 3} if inside else state, tmp_path / "w.pth")
+    assert same_features(build("resnet18", 2, weights=tmp_path / "w.pth"), net)
+
+
+def test_weights_are_taken_from_safetensors_and_into_other_channels(resnet_file, tmp_path, caplog):
+    net, _ = resnet_file
+    save_file(net.state_dict(), tmp_path / "w.safetensors")
+    with caplog.at_level(logging.WARNING):
+        model = build("resnet18", 2, 1, weights=tmp_path / "w.safetensors")
+    assert torch.allclose(model.body.conv1.weight, net.conv1.weight.sum(1, keepdim=True)) and not caplog.records
+
+
+def test_a_few_tensors_that_do_not_fit_are_told(resnet_file, caplog):
+    net, _ = resnet_file
+    state = net.state_dict()
+    state["bn1.weight"] = torch.ones(3)
+    del state["layer1.0.bn1.bias"]
+    with caplog.at_level(logging.WARNING, logger="tipsai"):
+        load_weights(build("resnet18", 2).body, state, "w.pth")
+    assert "leaves 2 of 100 tensors" in caplog.text and "bn1.weight [3] for [64]" in caplog.text
+    assert "layer1.0.bn1.bias is missing" in caplog.text
+
+
+def test_weights_of_another_backbone_are_refused(resnet_file):
+    with pytest.raises(ArtifactError, match=r"fits \d+ of the backbone's \d+ tensors, less than 90%.*is missing"):
+        build("resnet34", 2, weights=resnet_file[1])
+
+
+def test_old_names_of_densenet_are_known():
+    body = build("densenet121", 2).body
+    wanted = body.state_dict()
+    assert backbone._rename("features.denseblock1.denselayer2.norm.1.weight", wanted) in wanted
+
+
+def test_positions_of_a_vit_are_interpolated():
+    state = models.VisionTransformer(32, 8, 1, 2, 16, 32).state_dict()
+    body = models.VisionTransformer(48, 8, 1, 2, 16, 32)
+    load_weights(body, state, "vit.pth")
+    assert torch.equal(body.encoder.pos_embedding[:, 0], state["encoder.pos_embedding"][:, 0])
+    assert torch.equal(body.conv_proj.weight, state["conv_proj.weight"])
+
+
+def test_a_file_that_is_no_weights_is_refused(tmp_path):
+    with pytest.raises(SettingError, match="there is no file of weights"):
+        build("resnet18", 2, weights=tmp_path / "none.pth")
+    for name, content in (("a.pth", b"junk"), ("a.safetensors", b"junk")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ArtifactError, match=r"cannot be read as weights .* Expected a state_dict"):
+            build("resnet18", 2, weights=tmp_path / name)
+    torch.save({"epoch": 3}, tmp_path / "b.pth")
+    with pytest.raises(ArtifactError, match="holds a dict without tensors"):
+        build("resnet18", 2, weights=tmp_path / "b.pth")
+    torch.save(nn.Linear(2, 2), tmp_path / "c.pth")  # code, which is not run
+    with pytest.raises(ArtifactError, match="cannot be read as weights"):
+        build("resnet18", 2, weights=tmp_path / "c.pth")
+
+
+def test_pretrained_weights_are_taken_from_the_cache(resnet_file, tmp_path, monkeypatch):
+    net, file = resnet_file
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    file.rename(tmp_path / "checkpoints" / models.ResNet18_Weights.DEFAULT.url.rpartition("/")[2])
+    model = build("resnet18", 2, pretrained=True)
+    assert model.arguments["pretrained"] is False and same_features(model, net)
+    assert build("resnet18", 2, pretrained="IMAGENET1K_V1").arguments == model.arguments
+
+
+def test_weights_that_cannot_be_fetched_are_one_error(monkeypatch, tmp_path):
+    def offline(*args, **kwargs):
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    says = r"weights of resnet18 cannot be fetched \(URLError: .*no network.*\): give pretrained=False, or put https.*"
+    with pytest.raises(SettingError, match=says + r"checkpoints/resnet18-.*pth, or give weights=PATH"):
+        build("resnet18", 2, pretrained=True)
+
+
+def test_timm_weights_that_cannot_be_fetched_are_one_error(monkeypatch):
+    timm = pytest.importorskip("timm")
+
+    def offline(*args, **kwargs):
+        raise FileNotFoundError("no network\nat all")
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(
+        SettingError, match=r"weights of tf_efficientnet_lite0 cannot be fetched \(FileNotFound.*network\)"
+    ):
+        build("tf_efficientnet_lite0", 2, pretrained=True)
+    with pytest.raises(SettingError, match=r"timm has no weights 'resnet18.a7'. Expected 'resnet18"):
+        build("timm/resnet18.a7", 2)
+
+
+def test_settings_that_exclude_each_other_are_refused(tmp_path):
+    with pytest.raises(SettingError, match="both pretrained and weights"):
+        build("resnet18", 2, pretrained=True, weights=tmp_path / "w.pth")
+    with pytest.raises(SettingError, match=r"resnet18 has no weights 'IMAGENET_V1'. Did you mean 'IMAGENET1K_V1'"):
+        build("resnet18", 2, pretrained="IMAGENET_V1")
+    with pytest.raises(SettingError, match="dropout is 1"):
+        build("resnet18", 2, dropout=1)
+    with pytest.raises(SettingError, match="n_out is 0"):
+        build("resnet18", 0)
+
+
+# --- names and statistics -----------------------------------------------------------------------------------------
+
+
+def test_a_misspelt_backbone_is_answered_by_its_neighbour(monkeypatch):
+    with pytest.raises(SettingError, match=r"there is no backbone 'resnet81'. Did you mean 'resnet\d+'\? Expected"):
+        build("resnet81", 2)
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(SettingError, match=r"not installed: pip install 'tipsai\[vision\]'"):
+        build("convnextv2_atto", 2)
+    with pytest.raises(MissingExtraError, match=r"pip install 'tipsai\[vision\]'"):
+        build("timm/convnextv2_atto", 2)
+
+
+def test_statistics_belong_to_the_backbone():
+    assert statistics("resnet18") == backbone.IMAGENET and statistics("resnet18", False) is None
+    (mean,), (std,) = statistics("resnet18", n_in=1)
+    assert mean == pytest.approx(0.449) and std == pytest.approx(0.226)
+    assert statistics("resnet18", n_in=4)[0] == (0.485, 0.456, 0.406, 0.485)
+    assert (input_size("resnet18"), input_size("efficientnet_b1"), input_size("vit_h_14")) == (224, 240, 518)
+
+
+def test_statistics_of_timm():
+    pytest.importorskip("timm")
+    assert statistics("tf_efficientnet_lite0") == backbone.HALVES and input_size("tf_efficientnet_lite0") == 224

@@ -1,0 +1,210 @@
+"""vision_learner: every task from pictures to an artifact that predicts the same."""
+
+import os
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from helpers import At, Boom, boom
+from PIL import Image
+from torch import nn
+
+from tipsai import load_learner
+from tipsai.core.errors import SettingError
+from tipsai.vision import Augmentation, ImageDataLoaders, vision_learner
+
+sys.path.insert(0, os.path.dirname(__file__))  # pictures.py lies beside this file
+from pictures import tree
+
+SMALL = {"width": 8, "seed": 1, "device": "cpu"}
+
+
+def shapes(n=120, side=12, seed=0):
+    """Bright squares or bars on noise, which any network tells apart."""
+    rng = np.random.default_rng(seed)
+    x, y = rng.integers(0, 80, (n, side, side), dtype=np.uint8), rng.integers(0, 2, n)
+    for picture, label in zip(x, y, strict=True):
+        top, left = rng.integers(0, side - 5, 2)
+        picture[top : top + (5 if label else 1), left : left + 5] = 230
+    return x, y
+
+
+@pytest.fixture(scope="module")
+def trained():
+    dls = ImageDataLoaders.from_arrays(shapes(), 0.25, shapes(40, seed=1), bs=16)
+    learn = vision_learner(dls, metrics=["accuracy"], **SMALL)
+    learn.fit_one_cycle(8, progress=False)
+    return learn
+
+
+def test_it_learns(trained):
+    assert trained.history[-1]["valid_accuracy"] > 0.9
+    assert trained.test()["test_accuracy"] > 0.9
+    assert trained.validate(tta=True)["valid_accuracy"] > 0.9
+
+
+def test_the_first_loss_is_that_of_knowing_nothing(trained):
+    learn = vision_learner(trained.dls, **SMALL)
+    assert learn.validate()["valid_loss"] == pytest.approx(np.log(2), rel=0.2)
+
+
+def test_the_same_seed_gives_the_same_run():
+    rows = []
+    for _ in range(2):
+        learn = vision_learner(ImageDataLoaders.from_arrays(shapes(48), bs=16), mixup=0.2, cutmix=1.0, **SMALL)
+        learn.fit_one_cycle(2, progress=False)
+        rows.append([row["train_objective"] for row in learn.history])
+    assert rows[0] == rows[1]
+
+
+def test_an_artifact_predicts_the_same(trained, tmp_path):
+    trained.export(tmp_path / "m.tips")
+    again = load_learner(tmp_path / "m.tips", device="cpu")
+    pictures = shapes(20, seed=2)[0]
+    before, after = trained.predict(pictures), again.predict(pictures)
+    assert list(before.columns) == ["prediction", "p_0", "p_1"]
+    pd.testing.assert_frame_equal(before, after, atol=1e-6, rtol=0)
+    assert again.dls.task == "classification"
+
+
+def test_pictures_of_a_folder_are_predicted_by_path(tmp_path):
+    tree(tmp_path / "data", "cat/*8.png", "dog/*8.png", shape=(12, 16))
+    learn = vision_learner(ImageDataLoaders.from_folder(tmp_path / "data"), **SMALL)
+    learn.fit(1, progress=False)
+    frame = learn.predict(tmp_path / "data")
+    assert len(frame) == 16 and frame.index.name == "path" and frame.index[0].endswith("cat/0.png")
+    assert set(frame["prediction"]) <= {"cat", "dog"}
+    pd.testing.assert_frame_equal(frame.iloc[:1], learn.predict(frame.index[0]), atol=1e-5)
+    assert learn.predict(tmp_path / "data", tta=True).shape == frame.shape
+
+
+def test_a_run_goes_on_from_a_checkpoint(tmp_path):
+    whole = vision_learner(ImageDataLoaders.from_arrays(shapes(48), bs=16), **SMALL)
+    whole.fit_one_cycle(4, progress=False)
+    path = tmp_path / "c.tips"
+    part = vision_learner(ImageDataLoaders.from_arrays(shapes(48), bs=16), **SMALL)
+    with pytest.raises(Boom):
+        part.fit_one_cycle(4, checkpoint=path, callbacks=[At(6, boom, "before_batch")], progress=False)
+    rest = vision_learner(ImageDataLoaders.from_arrays(shapes(48), bs=16), **SMALL)
+    rest.fit_one_cycle(4, checkpoint=path, resume=True, callbacks=[At(0, boom, "before_batch")], progress=False)
+    for a, b in zip(whole.model.parameters(), rest.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_classes_can_be_weighted_and_labels_smoothed():
+    x, _ = shapes(60)
+    y = np.array([0] * 50 + [1] * 10)
+    dls = ImageDataLoaders.from_arrays((x, y), None, bs=16)
+    learn = vision_learner(dls, class_weights="balanced", label_smoothing=0.1, **SMALL)
+    torch.testing.assert_close(learn.loss_fn.class_weight, torch.tensor([0.6, 3.0]))
+    assert learn.loss_fn.label_smoothing == 0.1
+    assert vision_learner(dls, class_weights={1: 4}, **SMALL).loss_fn.class_weight.tolist() == [1, 4]
+
+
+def test_settings_that_would_be_ignored_are_refused():
+    numbers = ImageDataLoaders.from_arrays((shapes(20)[0], np.linspace(0, 1.5, 20)), bs=4)
+    with pytest.raises(SettingError, match="need a classification"):
+        vision_learner(numbers, class_weights="balanced", **SMALL)
+    classes = ImageDataLoaders.from_arrays(shapes(20), bs=4)
+    with pytest.raises(SettingError, match="width"):
+        vision_learner(classes, "resnet18", pretrained=False, width=8)
+    with pytest.raises(SettingError, match="has no weights"):
+        vision_learner(classes, "small_resnet", pretrained=True)
+    with pytest.raises(SettingError, match="expected ImageDataLoaders"):
+        vision_learner("folder")
+
+
+def test_an_unknown_backbone_names_the_nearest():
+    dls = ImageDataLoaders.from_arrays(shapes(20), bs=4)
+    with pytest.raises(SettingError, match="Did you mean 'resnet18'"):
+        vision_learner(dls, "resnet81", pretrained=False)
+
+
+def test_a_backbone_of_torchvision_and_its_layer_groups():
+    dls = ImageDataLoaders.from_arrays(shapes(16, 32), bs=4)
+    learn = vision_learner(dls, "resnet18", pretrained=False, seed=0, device="cpu")
+    assert len(learn.layer_groups) == 3
+    learn.freeze()
+    assert [p.requires_grad for p in learn.model.body.parameters()].count(True) == 0
+    learn.fit(1, progress=False)
+    assert learn.builder.arguments["arch"] == "resnet18" and learn.builder.arguments["pretrained"] is False
+
+
+def test_a_module_of_your_own():
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10))
+    learn = vision_learner(ImageDataLoaders.from_arrays(shapes(16), bs=4), net, seed=0, device="cpu")
+    learn.fit(1, progress=False)
+    assert learn.builder is None and learn.get_preds()[0].shape[1] == 2
+
+
+def test_weights_from_a_file_bring_low_rates_for_the_body(tmp_path):
+    from tipsai.vision import backbone
+
+    made = backbone.build("resnet18", 5)
+    torch.save(made.body.state_dict(), tmp_path / "w.pth")
+    dls = ImageDataLoaders.from_arrays((shapes(16, 32)[0][..., None].repeat(3, -1), shapes(16, 32)[1]), bs=4)
+    learn = vision_learner(dls, "resnet18", weights=tmp_path / "w.pth", seed=0, device="cpu")
+    assert torch.equal(next(learn.model.body.parameters()), next(made.body.parameters()))
+    assert learn.lr[0] == pytest.approx(learn.lr[-1] / 100)
+    assert learn.dls.picture.mean == pytest.approx([0.485, 0.456, 0.406])
+    learn.fine_tune(1, progress=False)
+
+
+def test_numbers_are_predicted_in_their_own_units():
+    x = np.random.default_rng(0).integers(0, 255, (80, 1, 1), dtype=np.uint8).repeat(10, 1).repeat(10, 2)
+    y = x[:, 0, 0] * 10.0 + 0.5
+    dls = ImageDataLoaders.from_arrays((x, y), 0.25, bs=16, aug=None)
+    learn = vision_learner(dls, metrics=["rmse"], **SMALL)
+    learn.fit_one_cycle(12, progress=False)
+    assert learn.history[-1]["valid_rmse"] < 0.3 * y.std()
+    assert learn.predict(x[:1])["prediction"].iloc[0] == pytest.approx(y[0], abs=0.5 * y.std())
+
+
+def test_several_labels(tmp_path):
+    tree(tmp_path, "*12.png", shape=(12, 12))
+    frame = pd.DataFrame({"file": [f"{i}.png" for i in range(12)], "tags": ["x y", "x", "y"] * 4})
+    dls = ImageDataLoaders.from_df(frame, "file", "tags", root=tmp_path, label_delim=" ")
+    learn = vision_learner(dls, metrics=["accuracy"], mixup=0.2, **SMALL)
+    learn.fit(1, progress=False)
+    assert list(learn.predict(tmp_path).columns) == ["prediction", "p_x", "p_y"]
+
+
+def test_masks_are_predicted_and_come_back(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(16):
+        mask = np.zeros((16, 20), np.uint8)
+        top, left = rng.integers(0, 8, 2)
+        mask[top : top + 8, left : left + 8] = 1
+        for name, array in (("images", mask * 150 + rng.integers(0, 90, mask.shape, dtype=np.uint8)), ("masks", mask)):
+            (tmp_path / name).mkdir(exist_ok=True)
+            Image.fromarray(array).save(tmp_path / name / f"{i}.png")
+    dls = ImageDataLoaders.from_folder(tmp_path, aug=Augmentation.small(flip=0.0), bs=4)
+    learn = vision_learner(dls, metrics=["iou", "dice", "accuracy"], **SMALL)
+    learn.fit_one_cycle(12, progress=False)
+    assert learn.history[-1]["valid_accuracy"] > 0.9 and learn.history[-1]["valid_iou"] > 0.8
+    learn.export(tmp_path / "m.tips")
+    again = load_learner(tmp_path / "m.tips", device="cpu")
+    ours, theirs = (found.predict(tmp_path / "images") for found in (learn, again))
+    assert ours["prediction"].iloc[0].shape == (16, 20)
+    np.testing.assert_allclose(ours["share_1"], theirs["share_1"], atol=1e-6)
+    with pytest.raises(SettingError, match="mixup is not defined|cannot"):
+        vision_learner(dls, mixup=0.2, **SMALL).fit(1, progress=False)
+
+
+def test_points_are_predicted(tmp_path):
+    tree(tmp_path, "*8.png", shape=(12, 12))
+    frame = pd.DataFrame({"file": [f"{i}.png" for i in range(8)], "nose_x": np.arange(8.0), "nose_y": 3.0})
+    dls = ImageDataLoaders.from_df(frame, "file", ["nose_x", "nose_y"], root=tmp_path, task="points")
+    learn = vision_learner(dls, metrics=["rmse"], **SMALL)
+    learn.fit(1, progress=False)
+    assert list(learn.predict(tmp_path).columns) == ["nose_x", "nose_y"]
+
+
+def test_progressive_resizing_keeps_the_weights():
+    learn = vision_learner(ImageDataLoaders.from_arrays(shapes(48, 24), bs=16, size=12), **SMALL)
+    learn.fit(1, progress=False)
+    learn.dls = learn.dls.resized(24)
+    learn.fit(1, progress=False)
+    assert len(learn.history) == 2

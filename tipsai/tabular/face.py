@@ -1,0 +1,61 @@
+"""What the command line asks of tables."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tipsai.core.errors import SettingError, listing
+from tipsai.learner import Learner
+from tipsai.tabular.data import TabularDataLoaders
+from tipsai.tabular.demo import run as demo
+from tipsai.tabular.learner import tabular_learner
+from tipsai.tabular.read import read_table
+
+log = logging.getLogger("tipsai")
+METRICS = {"classification": ["accuracy"], "multilabel": ["accuracy"], "regression": ["rmse", "mae"]}
+__all__ = ["METRICS", "demo", "learner", "predict"]
+
+
+def learner(config: Mapping[str, Any]) -> Learner:
+    """A learner for a table, as the options say."""
+    frame = read_table(Path(config["data"]))
+    if not config["target"]:
+        raise SettingError(
+            f"--target is not given; which column should be predicted? The columns are {', '.join(map(repr, frame.columns[:30]))}."
+        )
+    target = config["target"][0] if len(config["target"]) == 1 else config["target"]
+    dls = TabularDataLoaders.from_df(
+        frame,
+        target,
+        test_df=read_table(config["test"]) if config["test"] else None,
+        task=config["task"],
+        kinds=dict(_kind(text) for text in config["kind"] or ()),
+        ignore=config["ignore"] or (),
+        bs=config["bs"],
+        seed=config["seed"],
+    )
+    metrics = METRICS[dls.task]
+    if dls.task == "classification" and dls.blocks is not None and dls.blocks[1].n_out == 2:
+        metrics = [*metrics, "roc_auc"]
+    return tabular_learner(dls, metrics=metrics, lr=config["lr"], seed=config["seed"], device=config["device"])
+
+
+def _kind(text: str) -> tuple[str, str]:
+    name, separator, kind = text.rpartition("=")
+    if not separator:
+        raise SettingError(f"--kind is {text!r}; expected COLUMN=KIND, such as --kind zip=category.")
+    return name, kind
+
+
+def predict(learn: Learner, source: str) -> pd.DataFrame:
+    """The rows of a file with the columns that a model adds."""
+    rows = read_table(source)
+    added = learn.predict(rows)
+    replaced = [name for name in added.columns if name in rows.columns]
+    if replaced:
+        log.warning("the columns %s of the input are replaced", listing(replaced))
+    made: pd.DataFrame = pd.concat([rows.drop(columns=replaced), added], axis=1)
+    return made

@@ -1,0 +1,366 @@
+"""Augmentation of a batch of pictures on its device: one warp, one colour matrix, one erasing (DA07, DA11, DA17)."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from tipsai.core.errors import DataError, SettingError
+from tipsai.core.state import Batch
+from tipsai.data.loaders import BatchTransform, Draw
+from tipsai.vision import colour, geometry
+from tipsai.vision.geometry import Padding, Size
+
+Kind = Literal["label", "mask", "points"]  # what a warp of the picture does to its target
+IGNORED = -100  # of masks, where they show nothing; CrossEntropy's default
+
+_SHARES = ("flip", "translate", "p_warp", "brightness", "contrast", "saturation", "p_colour", "erase")
+_AT_MOST = dict.fromkeys(_SHARES, 1.0) | {"rotate": 180.0, "perspective": 0.5, "hue": 0.5}
+_RANGES = {"scale": (0, 1), "ratio": (0, math.inf), "erase_area": (0, 1)}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Augmentation:
+    """What training pictures go through; 0 (or a zoom of 1, a scale of (1, 1)) leaves a transform out.
+
+    Attributes:
+        flip: probability of mirroring left and right (Krizhevsky et al. 2012).
+        rotate: degrees at most, either way (fastai's aug_transforms).
+        zoom: factor at most, about the centre (fastai's aug_transforms).
+        perspective: how far a corner moves inwards at most, as a share of half the side (torchvision's distortion_scale;
+            its strength is fastai's max_warp).
+        translate: shift at most, as a share of the side, by whole pixels; 1/8 is the 4 of 32 of He et al. 1512.03385.
+        p_warp: probability of each of rotation, zoom and perspective (fastai's p_affine).
+        scale: least and largest share of the picture's area that is cut out and resized (Szegedy et al. 1409.4842; fastai's
+            RandomResizedCrop has 0.35).
+        ratio: least and largest stretch of the content's aspect (Szegedy et al. 1409.4842).
+        brightness: factor of 1 - this .. 1 + this (fastai's max_lighting, as of the next).
+        contrast: likewise.
+        saturation: likewise; of three channels only.
+        hue: turn at most, either way, as a share of the circle; of three channels only.
+        p_colour: probability of each of the four (fastai's p_lighting).
+        erase: probability of painting a rectangle with the mean colour (Zhong et al. 1708.04896).
+        erase_area: least and largest share of the picture's area that it takes (ibid.).
+        padding: what is seen beyond the edges: "reflection", "border" or "zeros".
+
+    Raises:
+        SettingError: a value is out of range.
+    """
+
+    flip: float = 0.5
+    rotate: float = 10.0
+    zoom: float = 1.1
+    perspective: float = 0.2
+    translate: float = 0.0
+    p_warp: float = 0.75
+    scale: tuple[float, float] = (0.35, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    brightness: float = 0.2
+    contrast: float = 0.2
+    saturation: float = 0.0
+    hue: float = 0.0
+    p_colour: float = 0.75
+    erase: float = 0.0
+    erase_area: tuple[float, float] = (0.02, 0.33)
+    padding: Padding = "reflection"
+
+    def __post_init__(self) -> None:
+        for name, most in _AT_MOST.items():
+            if not 0 <= getattr(self, name) <= most:
+                raise SettingError(f"{name} is {getattr(self, name)!r}; expected a number in 0..{most:g}.")
+        for name, (low, high) in _RANGES.items():
+            pair = getattr(self, name)
+            if len(pair) != 2 or not low < pair[0] <= pair[1] <= high:
+                raise SettingError(
+                    f"{name} is {pair!r}; expected two numbers above {low}, the smaller one first, at most {high}."
+                )
+        if not 1 <= self.zoom < math.inf:
+            raise SettingError(f"zoom is {self.zoom!r}; expected a factor of at least 1, such as 1.1.")
+        if self.padding not in ("reflection", "border", "zeros"):
+            raise SettingError(f"padding is {self.padding!r}; expected 'reflection', 'border' or 'zeros'.")
+
+    @classmethod
+    def small(cls, **changes: Any) -> Self:
+        """For small pictures: flips and shifts by whole pixels, which blur nothing (He et al. 1512.03385, section 4.2)."""
+        plain: dict[str, Any] = {
+            "rotate": 0.0,
+            "zoom": 1.0,
+            "perspective": 0.0,
+            "scale": (1.0, 1.0),
+            "ratio": (1.0, 1.0),
+        }
+        return cls(**(plain | {"brightness": 0.0, "contrast": 0.0, "translate": 1 / 8} | changes))
+
+
+class Drawn(NamedTuple):
+    """The parameters of one batch, each [b] unless said otherwise, on the CPU."""
+
+    flip: Tensor  # bool
+    degrees: Tensor
+    zoom: Tensor
+    corners: Tensor  # [b, 4, 2], where the corners come to lie
+    shift: Tensor  # [b, 2] uniform numbers, for whole pixels by the picture's size
+    crop: Tensor  # [b, 4] uniform numbers, see geometry.crop_boxes
+    brightness: Tensor  # factors, as the next two
+    contrast: Tensor
+    saturation: Tensor
+    hue: Tensor
+    erase: Tensor  # [b, 4]: left, top, right and bottom in coordinates; empty where nothing is erased
+
+
+def draw_parameters(settings: Augmentation, b: int, size: Size, generator: torch.Generator) -> Drawn:
+    """Parameters for b pictures.
+
+    Each picture has its own row of uniform numbers and each parameter its own column: neither the number of pictures that
+    follow nor another setting changes what is drawn.
+    """
+    u = torch.rand(b, 36, generator=generator)
+
+    def either_way(most: float, column: int) -> Tensor:
+        return most * (2 * u[:, column] - 1)
+
+    def if_drawn(p: float, column: int, value: Tensor, otherwise: Tensor | float) -> Tensor:
+        return torch.where((u[:, column] < p).view(-1, *[1] * (value.ndim - 1)), value, otherwise)
+
+    s = settings
+    corners = torch.tensor([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
+    factors = [
+        if_drawn(s.p_colour, 21 + i, 1 + either_way(most, 25 + i), 1.0)
+        for i, most in enumerate((s.brightness, s.contrast, s.saturation))
+    ]
+    rectangles = geometry.crop_boxes(u[:, 29:33], size[1] / size[0], s.erase_area, (0.3, 3.3))
+    return Drawn(
+        flip=u[:, 0] < s.flip,
+        degrees=if_drawn(s.p_warp, 1, either_way(s.rotate, 2), 0.0),
+        zoom=if_drawn(s.p_warp, 3, 1 + (s.zoom - 1) * u[:, 4], 1.0),
+        corners=if_drawn(s.p_warp, 5, corners * (1 - s.perspective * u[:, 6:14].view(-1, 4, 2)), corners),
+        shift=u[:, 14:16],
+        crop=u[:, 16:20],
+        brightness=factors[0],
+        contrast=factors[1],
+        saturation=factors[2],
+        hue=if_drawn(s.p_colour, 24, either_way(s.hue, 28), 0.0),
+        erase=if_drawn(s.erase, 20, rectangles, 0.0),
+    )
+
+
+def matrix(settings: Augmentation, drawn: Drawn, sizes_b2: Tensor, size: Size) -> Tensor:
+    """The geometry of what was drawn, as one homography from output to input coordinates: [b, 3, 3].
+
+    Args:
+        settings: what is off is left out, so that flips and shifts alone stay exact.
+        drawn: on the device of sizes_b2.
+        sizes_b2: (h, w) of the pictures.
+        size: of the output.
+    """
+    aspect_b = geometry.aspects(sizes_b2)
+    steps = [geometry.flip(drawn.flip)]
+    if settings.rotate:
+        steps.append(geometry.rotation(drawn.degrees, aspect_b))
+    if settings.zoom > 1:
+        steps.append(geometry.zoom(drawn.zoom))
+    if settings.perspective:
+        steps.append(geometry.perspective(drawn.corners))
+    if settings.translate:
+        sides_b2 = sizes_b2.flip(1)
+        most_b2 = (settings.translate * sides_b2 + 0.5).floor()
+        pixels_b2 = (drawn.shift * (2 * most_b2 + 1)).floor() - most_b2
+        steps.append(geometry.translation(2 * pixels_b2 / sides_b2))
+    boxes_b4 = geometry.crop_boxes(drawn.crop, aspect_b * size[0] / size[1], settings.scale, settings.ratio)
+    return geometry.compose(*steps, geometry.crop(boxes_b4))
+
+
+def erase(x_bchw: Tensor, boxes_b4: Tensor, value: float = 0.0) -> Tensor:
+    """Paints a rectangle in each picture, in place.
+
+    Args:
+        x_bchw: normalised pictures, of which 0 is the mean colour.
+        boxes_b4: left, top, right and bottom in coordinates -1..1; nothing is painted where left is right.
+        value: of the paint.
+    """
+    h, w = x_bchw.shape[2:]
+    left, top, right, bottom = boxes_b4.to(x_bchw.device)[:, :, None].unbind(1)
+    u_w, v_h = ((torch.arange(n, device=x_bchw.device) + 0.5) * (2 / n) - 1 for n in (w, h))
+    columns_bw, rows_bh = (left <= u_w) & (u_w < right), (top <= v_h) & (v_h < bottom)
+    return x_bchw.masked_fill_((rows_bh[:, :, None] & columns_bw[:, None])[:, None], value)
+
+
+@dataclass(frozen=True)
+class View:
+    """The same view of every picture, as evaluation needs: brought to size, and normalised.
+
+    A batch's x is (canvas,) or (canvas, sizes): [b, c, H, W] uint8 or float 0..1, and int64 [b, 2] (h, w) of the picture in
+    the top-left corner of each canvas. It becomes (pictures,): float [b, c, *size].
+
+    Args:
+        size: (height, width) of what the model sees, in pixels.
+        mean: of each channel, for pixels of 0..1.
+        std: likewise.
+        kind: what the target is. A "mask" [b, 1, H, W] or [b, H, W], with or without sizes, becomes int64 [b, *size];
+            "points" float [b, n, 2] or [b, 2n], (x, y) in -1..1 of the picture, go where the picture goes; a "label" stays.
+        view: how a picture of another shape is brought to size: "crop" takes the middle, "squish" squeezes the whole, "pad"
+            leaves room beside it.
+        fill: a mask's value where it shows nothing.
+        flip: mirrored left and right.
+        zoom: factor about the middle.
+        shift: (x, y) of the content, right and down, as shares of half a side.
+    """
+
+    size: Size
+    mean: Sequence[float]
+    std: Sequence[float]
+    kind: Kind = "label"
+    view: str = "crop"
+    fill: int = IGNORED
+    flip: bool = False
+    zoom: float = 1.0
+    shift: tuple[float, float] = (0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        for name, known in (("kind", ("label", "mask", "points")), ("view", ("crop", "squish", "pad"))):
+            if getattr(self, name) not in known:
+                raise SettingError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(map(repr, known))}.")
+
+    def matrix(self, sizes_b2: Tensor) -> Tensor:
+        """From output to input coordinates: [b, 3, 3]."""
+        one_b = torch.ones(len(sizes_b2), device=sizes_b2.device)
+        fit = {"crop": geometry.centre_crop, "pad": geometry.pad}.get(self.view, _squish)(sizes_b2, self.size)
+        shift_b2 = one_b[:, None] * one_b.new_tensor(self.shift)
+        moves = (geometry.flip(one_b * self.flip), geometry.zoom(self.zoom * one_b), geometry.translation(shift_b2))
+        return geometry.compose(fit, *moves)
+
+    def __call__(self, batch: Batch, draw: Draw | None = None) -> Batch:
+        x_bchw, sizes_b2 = _pictures(batch)
+        with geometry.one_thread():
+            m_b33 = self.matrix(sizes_b2)
+        return self.show(batch, x_bchw, m_b33, sizes_b2, "zeros" if self.view == "pad" else "reflection")
+
+    def show(
+        self,
+        batch: Batch,
+        x_bchw: Tensor,
+        m_b33: Tensor,
+        sizes_b2: Tensor,
+        padding: Padding,
+        factors: dict[str, Tensor] | None = None,
+    ) -> Batch:
+        """A batch through a homography, colour factors (see colour.jitter), and the normalisation."""
+        top = 1.0 if x_bchw.is_floating_point() else 255.0
+        x_bchw = geometry.warp(x_bchw, m_b33, self.size, sizes_b2, padding=padding)
+        factors = {name: factor_b.to(x_bchw.device) for name, factor_b in (factors or {}).items()}
+        with geometry.one_thread():
+            mean_bc = x_bchw.mean((2, 3)) / top if factors else x_bchw.new_zeros(x_bchw.shape[:2])
+            changed = colour.jitter(mean_bc, **factors)
+        x_bchw = colour.apply(x_bchw, changed, self.mean, self.std, top=top, overwrite=True)
+        return Batch((x_bchw,), self._target(batch.y, m_b33, padding))
+
+    def _target(self, y: tuple[Tensor, ...], m_b33: Tensor, padding: Padding) -> tuple[Tensor, ...]:
+        if not y or self.kind == "label":
+            return y
+        if self.kind == "points":
+            m_b33 = m_b33.to(y[0].device)
+            points = geometry.warp_points(y[0].reshape(len(y[0]), -1, 2), m_b33)
+            return (points.reshape(y[0].shape), *y[1:])
+        mask_b1hw = y[0] if y[0].ndim == 4 else y[0][:, None]
+        warped = geometry.warp(
+            mask_b1hw, m_b33, self.size, *y[1:2], interpolation="nearest", padding=padding, fill=self.fill
+        )
+        return (warped[:, 0].long(),)
+
+
+class Augment:
+    """Draws, warps, colours and erases training batches; evaluation gets the plain view.
+
+    What a picture undergoes is a function of the run's seed, the epoch, the batch's position, and the picture's place in
+    the batch.
+
+    Args:
+        settings: None for the plain view in training too.
+        size: (height, width) of what the model sees, in pixels.
+        mean: of each channel, for pixels of 0..1.
+        std: likewise.
+        kind: what the target is: "label", "mask" or "points"; see View.
+        view: of evaluation: "crop", "squish" or "pad"; see View.
+        fill: a mask's value where it shows nothing.
+
+    Raises:
+        SettingError: kind or view is unknown.
+    """
+
+    def __init__(
+        self,
+        settings: Augmentation | None,
+        size: Size,
+        mean: Sequence[float],
+        std: Sequence[float],
+        *,
+        kind: Kind = "label",
+        view: str = "crop",
+        fill: int = IGNORED,
+    ) -> None:
+        self.settings, self.plain = settings, View(size, mean, std, kind, view, fill)
+
+    def __call__(self, batch: Batch, draw: Draw | None) -> Batch:
+        if draw is None or self.settings is None:
+            return self.plain(batch)
+        x_bchw, sizes_b2 = _pictures(batch)
+        drawn = draw_parameters(self.settings, len(x_bchw), self.plain.size, draw.generator("augment"))
+        drawn = Drawn(*(parameter.to(sizes_b2.device, non_blocking=True) for parameter in drawn))
+        factors = {
+            f"{name}_b": getattr(drawn, name)
+            for name in ("brightness", "contrast", "saturation", "hue")
+            if getattr(self.settings, name)
+        }
+        with geometry.one_thread():
+            m_b33 = matrix(self.settings, drawn, sizes_b2, self.plain.size)
+        made = self.plain.show(batch, x_bchw, m_b33, sizes_b2, self.settings.padding, factors)
+        if self.settings.erase:
+            erase(made.x[0], drawn.erase)
+        return made
+
+
+def views(
+    size: Size,
+    mean: Sequence[float],
+    std: Sequence[float],
+    *,
+    kind: Kind = "label",
+    view: str = "crop",
+    flip: bool = True,
+) -> list[BatchTransform]:
+    """Views whose predictions are averaged at test time (TTA): plain, nearer, and moved to either side.
+
+    Args:
+        size: see View, as of the next four.
+        mean: of each channel.
+        std: of each channel.
+        kind: of the target.
+        view: of the plain one.
+        flip: each mirrored as well; not where left and right differ in meaning.
+    """
+    moves: list[tuple[float, tuple[float, float]]] = [(1.0, (0.0, 0.0)), (1.1, (0.0, 0.0))]
+    moves += [(1.1, (0.09, 0.0)), (1.1, (-0.09, 0.0))]
+    return [
+        View(size, mean, std, kind, view, flip=mirrored, zoom=zoom, shift=shift)
+        for zoom, shift in moves
+        for mirrored in ((False, True) if flip else (False,))
+    ]
+
+
+def _squish(sizes_b2: Tensor, size: Size) -> Tensor:
+    return geometry.whole(sizes_b2)
+
+
+def _pictures(batch: Batch) -> tuple[Tensor, Tensor]:
+    """The canvas and the sizes of its pictures, where they were given, else its own."""
+    x_bchw = batch.x[0]
+    if len(batch.x) > 2 or x_bchw.ndim != 4:
+        raise DataError(
+            f"x has the shapes {[tuple(t.shape) for t in batch.x]}; expected pictures [b, c, h, w] and perhaps their sizes [b, 2]."
+        )
+    if len(batch.x) == 2:
+        return x_bchw, batch.x[1]
+    return x_bchw, torch.tensor([x_bchw.shape[2:]]).expand(len(x_bchw), 2)

@@ -1,0 +1,494 @@
+"""Classifiers and regressors of pictures from any backbone: torchvision's, timm's by name, or a module of your own.
+
+A backbone keeps its own pooling and loses its classifier: its body gives a vector a picture, and the head is dropout and
+one linear layer. Max pooling beside the average, batch norm or a hidden layer in the head were tried on 240 pictures of
+cats and dogs under frozen ImageNet weights; each made it worse, by 0.2 to 1.1 points (AR05).
+"""
+
+import importlib
+import logging
+import math
+import pickle
+import re
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torchvision import models
+
+from tipsai.core import modes
+from tipsai.core.errors import (
+    ArtifactError,
+    MissingExtraError,
+    SettingError,
+    ShapeError,
+    listing,
+    nearest,
+    require_positive,
+)
+from tipsai.vision.models import SmallResNet
+
+log = logging.getLogger("tipsai")
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+HALVES = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+# torchvision's weights of these were trained on inputs in -1..1, which its own `transform_input` restores in the model.
+HALVED = ("googlenet", "inception_v3")
+TRIALS = 2  # pictures of a dry run; so tables that a network holds, whose first dimension is one, are told from maps
+LEAST_SHARE = 0.9  # of a body's tensors that a file of weights must hold
+BROKEN = (
+    pickle.UnpicklingError,
+    SafetensorError,
+    struct.error,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+WRAPPERS = re.compile(r"^(?:(?:module|model|_orig_mod|net|body|backbone|encoder)\.)+")
+LAYERS = (nn.Linear, nn.Conv2d)
+
+
+class WeightsError(SettingError):
+    """Pre-trained weights cannot be had."""
+
+
+class VisionModel(nn.Module):
+    """A body that turns pictures into vectors, or into maps, and a head fitted to the task.
+
+    Attributes:
+        arguments: of `build`, as plain JSON and without weights to fetch, to make the model again; None for a module of
+            your own, which no name can make.
+    """
+
+    def __init__(self, body: nn.Module, head: nn.Module, arguments: dict[str, Any] | None = None) -> None:
+        super().__init__()
+        self.body, self.head, self.arguments = body, head, arguments
+
+    def forward(self, x_bchw: Tensor) -> Tensor:
+        """Logits or values `[b, n_out]` of pictures `[b, n_in, h, w]`."""
+        out: Tensor = self.head(self.body(x_bchw))
+        return out
+
+
+def build(
+    arch: str | nn.Module,
+    n_out: int,
+    n_in: int = 3,
+    *,
+    pretrained: bool | str = False,
+    weights: str | Path | None = None,
+    dropout: float = 0.2,
+    size: int | None = None,
+    cut: str | None = None,
+    network: Mapping[str, Any] | None = None,
+) -> VisionModel:
+    """A model of pictures with n_out outputs.
+
+    Args:
+        arch: a model of torchvision or timm ("timm/" before a name that both have), or a module of your own.
+        n_out: outputs: classes, or numbers.
+        n_in: channels of a picture. Pre-trained first layers are summed over the colours for one channel, and else
+            repeated and scaled, so that what comes out keeps its size.
+        pretrained: whether to fetch the best weights that the library has; or which, such as "IMAGENET1K_V1".
+        weights: a .pth or .safetensors file of the backbone's weights, with or without its classifier.
+        dropout: share of the features dropped before the last layer.
+        size: the pictures' side, for those backbones that are made for one size (ViT, MaxViT, a module that flattens).
+        cut: the name of your module's classifier, such as "fc"; "" where it has none; found by itself by default.
+        network: width, depth and act of the built-in "small_resnet".
+
+    Raises:
+        SettingError: an unknown backbone, weights that cannot be fetched, or settings that exclude each other.
+        ArtifactError: the file of weights is damaged, or is of another model.
+        ShapeError: the module gives neither vectors nor maps.
+        MissingExtraError: timm is not installed.
+    """
+    require_positive("n_out", n_out)
+    if not 0 <= dropout < 1:
+        raise SettingError(f"dropout is {dropout!r}; expected a share from 0 to below 1.")
+    body, n_features, maps = make_body(
+        arch, n_in, pretrained=pretrained, weights=weights, size=size, cut=cut, network=network
+    )
+    arguments = rebuilding(arch, n_out=n_out, n_in=n_in, dropout=dropout, size=size, network=network)
+    pool = [nn.AdaptiveAvgPool2d(1), nn.Flatten()] if maps else []
+    head = nn.Sequential(*pool, nn.Dropout(dropout), _last_layer(n_features, n_out))
+    return VisionModel(body, head, arguments)
+
+
+def rebuilding(arch: str | nn.Module, **settings: Any) -> dict[str, Any] | None:
+    """The arguments that make a model again, as plain JSON: without weights to fetch, and with the library's name."""
+    if not isinstance(arch, str):
+        return None
+    library, name = find(arch)
+    return {"arch": f"timm/{name}" if library == "timm" else name, "pretrained": False, **settings}
+
+
+def splitter(model: nn.Module) -> list[list[nn.Parameter]]:
+    """Layer groups of a model with a body: its earlier half, its later half, and the rest (AR03).
+
+    Halves are counted in layers in the order in which they are registered, which puts stages 1 and 2 of a ResNet into
+    the first. A group without parameters is left out.
+    """
+    layers = [own for m in model.body.modules() if (own := list(m.parameters(recurse=False)))]  # type: ignore[union-attr]
+    half = len(layers) // 2
+    early = dict.fromkeys(p for own in layers[:half] for p in own)  # a parameter that is used twice counts once
+    late = dict.fromkeys(p for own in layers[half:] for p in own if p not in early)
+    rest = [p for p in model.parameters() if p not in early and p not in late]
+    return [group for group in (list(early), list(late), rest) if group]
+
+
+def statistics(
+    arch: str, pretrained: bool | str = True, n_in: int = 3
+) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """(mean, standard deviation) a channel, of pictures in 0..1, that a backbone's weights were trained with (DA12).
+
+    None without pre-trained weights: the data's own do better then.
+    """
+    if not pretrained:
+        return None
+    library, name = find(arch)
+    if library == "timm":
+        cfg = _timm_cfg(name)
+        mean, std = tuple(cfg.mean), tuple(cfg.std)
+    elif name in HALVED:
+        mean, std = HALVES
+    else:
+        preset = _torchvision_weights(name, pretrained).transforms()
+        mean, std = tuple(preset.mean), tuple(preset.std)
+    if n_in == 1:
+        return (sum(mean) / len(mean),), (sum(std) / len(std),)
+    return tuple(mean[i % len(mean)] for i in range(n_in)), tuple(std[i % len(std)] for i in range(n_in))
+
+
+def input_size(arch: str, pretrained: bool | str = True) -> int:
+    """The side of the pictures that a backbone was trained on, in pixels."""
+    library, name = find(arch)
+    if library == "timm":
+        return int(_timm_cfg(name).input_size[-1])
+    return int(_torchvision_weights(name, pretrained).transforms().crop_size[0])
+
+
+# --- bodies -------------------------------------------------------------------------------------------------------
+
+
+def make_body(
+    arch: str | nn.Module,
+    n_in: int = 3,
+    *,
+    pretrained: bool | str = False,
+    weights: str | Path | None = None,
+    size: int | None = None,
+    cut: str | None = None,
+    network: Mapping[str, Any] | None = None,
+) -> tuple[nn.Module, int, bool]:
+    """A backbone without its classifier, the number of its features, and whether they are maps. Arguments: see build."""
+    require_positive("n_in", n_in)
+    if pretrained and weights is not None:
+        raise SettingError("both pretrained and weights are given, and one of them would be lost; give one.")
+    maps = False
+    if isinstance(arch, nn.Module):
+        if pretrained:
+            raise SettingError(
+                f"pretrained={pretrained!r} needs a backbone's name, and arch is a {type(arch).__name__}; "
+                "load its weights before, or give weights=PATH."
+            )
+        body = arch
+        adapt_input(body, n_in)
+        n_features, maps = _cut_module(body, n_in, size, cut)
+    else:
+        if cut is not None:
+            raise SettingError(f"cut={cut!r} is for a module of your own; {arch!r} is cut by itself. Leave cut out.")
+        library, name = find(arch)
+        if network and library != "tipsai":
+            raise SettingError(
+                f"{listing(network)} is for the built-in 'small_resnet', not for {arch!r}; leave it out."
+            )
+        if library == "tipsai":
+            if pretrained:
+                raise SettingError(
+                    f"pretrained={pretrained!r}, and the built-in {arch!r} has no weights; leave it out."
+                )
+            small = SmallResNet(n_in, size or 32, **(network or {}))
+            if weights is not None:
+                load_weights(small, read_weights(weights), str(weights))
+            return small, small.n_features, True
+        make = _timm_body if library == "timm" else _torchvision_body
+        body, n_features = make(name, n_in, pretrained, size)
+    if weights is not None:
+        load_weights(body, read_weights(weights), str(weights))
+    return body, n_features, maps
+
+
+def find(arch: str) -> tuple[str, str]:
+    """("tipsai", "torchvision" or "timm", the name there) of a backbone.
+
+    Raises:
+        SettingError: neither has it.
+        MissingExtraError: "timm/..." where timm is not installed.
+    """
+    if arch == "small_resnet":
+        return "tipsai", arch
+    own = models.list_models(module=models)
+    if arch in own:
+        return "torchvision", arch
+    name = arch.removeprefix("timm/")
+    timm = _timm(needed=name != arch)
+    if timm is not None and timm.is_model(name):
+        return "timm", name
+    near = nearest(arch, own) or nearest(name, timm.list_models() if timm else ())
+    others = "one of timm.list_models()" if timm else "one of timm's (not installed: pip install 'tipsai[vision]')"
+    raise SettingError(
+        f"there is no backbone {arch!r}.{near} Expected one of torchvision's ({listing(own, 6)}), {others}, or a module."
+    )
+
+
+def _timm(needed: bool) -> Any:
+    try:
+        return importlib.import_module("timm")
+    except ImportError as error:
+        if needed:
+            raise MissingExtraError("backbones of timm need timm: pip install 'tipsai[vision]'") from error
+        return None
+
+
+def _timm_cfg(name: str) -> Any:
+    try:
+        return _timm(needed=True).get_pretrained_cfg(name)
+    except RuntimeError as error:  # timm's word for a tag that it does not know
+        tags = _timm(needed=True).list_pretrained(f"{name.split('.')[0]}.*")
+        raise SettingError(f"timm has no weights {name!r}. Expected {listing(tags)}.") from error
+
+
+def _timm_body(name: str, n_in: int, pretrained: bool | str, size: int | None) -> tuple[nn.Module, int]:
+    if isinstance(pretrained, str):
+        raise SettingError(
+            f"pretrained={pretrained!r} names weights of torchvision; for timm's give arch={name.split('.')[0] + '.' + pretrained!r} and pretrained=True."
+        )
+    cfg = _timm_cfg(name)
+    options = {"img_size": size} if size and cfg.fixed_input_size and size != cfg.input_size[-1] else {}
+    try:
+        body = _timm(needed=True).create_model(name, pretrained=pretrained, num_classes=0, in_chans=n_in, **options)
+    except (OSError, RuntimeError) as error:
+        if not pretrained:
+            raise
+        raise _not_fetched(name, error, "") from error
+    return body, int(getattr(body, "head_hidden_size", None) or body.num_features)
+
+
+def _torchvision_weights(name: str, pretrained: bool | str) -> Any:
+    choices = models.get_model_weights(name)
+    if not isinstance(pretrained, str):
+        return choices["DEFAULT"]
+    if pretrained not in choices.__members__:
+        known = list(choices.__members__)
+        raise SettingError(
+            f"{name} has no weights {pretrained!r}.{nearest(pretrained, known)} Expected {listing(known)}."
+        )
+    return choices[pretrained]
+
+
+def _torchvision_body(name: str, n_in: int, pretrained: bool | str, size: int | None) -> tuple[nn.Module, int]:
+    options: dict[str, Any] = {"aux_logits": False, "init_weights": not pretrained} if name in HALVED else {}
+    if size and name.startswith("vit_"):
+        options["image_size"] = size
+    elif size and name.startswith("maxvit_"):
+        options["input_size"] = (size, size)
+    body = models.get_model(name, **options)
+    adapt_input(body, n_in)
+    place, n_features = _classifier(body, 1000)
+    remove(body, place)
+    if pretrained:
+        chosen = _torchvision_weights(name, pretrained)
+        try:
+            state = chosen.get_state_dict(progress=False, check_hash=True)
+        except (OSError, RuntimeError) as error:
+            file = Path(torch.hub.get_dir()) / "checkpoints" / chosen.url.rpartition("/")[2]
+            raise _not_fetched(name, error, f"put {chosen.url} at {file}, or ") from error
+        load_weights(body, state, chosen.url)
+    return body, n_features
+
+
+def _not_fetched(name: str, error: Exception, other: str) -> WeightsError:
+    why = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
+    return WeightsError(
+        f"the weights of {name} cannot be fetched ({why}): give pretrained=False, or {other}give weights=PATH."
+    )
+
+
+def _classifier(net: nn.Module, n_classes: int) -> tuple[str, int]:
+    """The name of a network's last linear layer or 1x1 convolution with n_classes outputs, and its inputs."""
+    for name, layer in reversed(list(net.named_modules())):
+        if isinstance(layer, nn.Linear) and layer.out_features == n_classes:
+            return name, layer.in_features
+        if isinstance(layer, nn.Conv2d) and layer.out_channels == n_classes and layer.kernel_size == (1, 1):
+            return name, layer.in_channels
+    return "", 0
+
+
+def remove(net: nn.Module, name: str) -> None:
+    """Puts nothing in a layer's place, and switches off the dropout right before it, for the head has its own."""
+    order = list(net.named_modules())
+    at = [n for n, _ in order].index(name)
+    for _, module in reversed(order[:at]):
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        elif list(module.parameters(recurse=False)):
+            break
+    net.set_submodule(name, nn.Identity())
+
+
+def _cut_module(net: nn.Module, n_in: int, size: int | None, cut: str | None) -> tuple[int, bool]:
+    """Cuts a module's classifier off; returns the features, and whether they are maps."""
+    if cut is None:
+        shape = dry_run(net, n_in, size)
+        cut = _classifier(net, shape[1])[0] if len(shape) == 2 else ""
+    elif cut and cut not in dict(net.named_modules()):
+        names = [n for n, m in net.named_modules() if isinstance(m, LAYERS)]
+        raise SettingError(f"the module has no layer {cut!r} to cut.{nearest(cut, names)} It has {listing(names)}.")
+    if cut:
+        remove(net, cut)
+    shape = dry_run(net, n_in, size)
+    if len(shape) not in (2, 4):
+        raise ShapeError(
+            f"without its classifier {cut!r} the {type(net).__name__} gives shape {shape}; expected [b, features] or "
+            '[b, features, h, w]. Name the classifier with cut="...", or give cut="" if it has none.'
+        )
+    return shape[1], len(shape) == 4
+
+
+def dry_run(net: nn.Module, n_in: int, size: int | None, default: int = 64) -> list[int]:
+    """The shape of what a network gives for blank pictures, which leave no trace in it.
+
+    Raises:
+        SettingError: the network does not take pictures of this size, or does not return one tensor.
+    """
+    side = size or default
+    like = next(net.parameters(), torch.zeros(()))
+    with modes.kept(net), torch.no_grad():
+        net.eval()
+        try:
+            out = net(torch.zeros(TRIALS, n_in, side, side, device=like.device, dtype=like.dtype))
+        except (RuntimeError, ValueError, AssertionError, IndexError) as error:
+            raise SettingError(
+                f"the {type(net).__name__} does not run on a picture of {n_in} x {side} x {side} ({error}). Give size=, the side of your pictures."
+            ) from error
+    if not isinstance(out, Tensor):
+        raise ShapeError(f"the {type(net).__name__} returns a {type(out).__name__}; expected one tensor.")
+    return list(out.shape)
+
+
+def _last_layer(n_features: int, n_out: int) -> nn.Linear:
+    """Starts at small weights, so that the first loss is the task's, and at zero bias (TR08)."""
+    layer = nn.Linear(n_features, n_out)
+    nn.init.normal_(layer.weight, std=0.1 / math.sqrt(n_features))
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+# --- weights ------------------------------------------------------------------------------------------------------
+
+
+def fit_channels(weight: Tensor, n_in: int) -> Tensor:
+    """A first convolution's weight `[out, c, kh, kw]` for n_in channels instead of c.
+
+    One channel gets the sum, so a grey picture gives what it gave as three equal colours. Other numbers repeat the
+    channels and scale by c / n_in, which keeps the size of what comes out.
+    """
+    c = weight.shape[1]
+    if c == n_in:
+        return weight
+    if n_in == 1:
+        return weight.sum(1, keepdim=True)
+    return weight[:, [i % c for i in range(n_in)]] * (c / n_in)
+
+
+def adapt_input(net: nn.Module, n_in: int) -> None:
+    """Gives a network's first convolution n_in channels, with its weights fitted."""
+    name, old = _first_conv(net)
+    if old is None or old.in_channels == n_in:
+        return
+    if old.groups != 1:
+        raise SettingError(
+            f"the first convolution {name!r} takes {old.in_channels} channels in {old.groups} groups, which cannot be "
+            f"fitted to n_in={n_in}; give the module a first layer of its own."
+        )
+    old.in_channels = n_in
+    old.weight = nn.Parameter(fit_channels(old.weight.detach(), n_in))
+
+
+def _first_conv(net: nn.Module) -> tuple[str, nn.Conv2d | None]:
+    return next(((name, m) for name, m in net.named_modules() if isinstance(m, nn.Conv2d)), ("", None))
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a .pth or .safetensors file, by name; no code in it is run.
+
+    Raises:
+        SettingError: there is no such file.
+        ArtifactError: it is damaged, or holds more than tensors.
+    """
+    if not Path(path).is_file():
+        raise SettingError(
+            f"there is no file of weights {str(path)!r}; give weights= the path of a .pth or .safetensors."
+        )
+    try:
+        if Path(path).suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except BROKEN as error:
+        raise ArtifactError(
+            f"{path} cannot be read as weights ({str(error).splitlines()[0]}). Expected a state_dict, saved with "
+            "torch.save(model.state_dict(), path) or safetensors."
+        ) from error
+    for inner in ("state_dict", "model_state_dict", "model"):
+        if isinstance(state, Mapping) and isinstance(state.get(inner), Mapping):
+            state = state[inner]
+    if not isinstance(state, Mapping) or not any(isinstance(value, Tensor) for value in state.values()):
+        raise ArtifactError(f"{path} holds a {type(state).__name__} without tensors; expected a state_dict.")
+    return {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
+
+
+def load_weights(body: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Puts a backbone's weights into its body. Names may carry a wrapper ("module.", "model.", ...); the classifier is left.
+
+    Raises:
+        ArtifactError: less than 90% of the body's tensors are there in the right shape. More, but not all: a warning.
+    """
+    wanted = {k: v for k, v in body.state_dict().items() if not k.endswith("num_batches_tracked")}
+    given = {_rename(name, wanted): value for name, value in state.items()}
+    first = f"{_first_conv(body)[0]}.weight"
+    if first in given and first in wanted and given[first].ndim == 4:
+        given[first] = fit_channels(given[first], wanted[first].shape[1])
+    place = "encoder.pos_embedding"  # of torchvision's ViT, which depends on the pictures' size
+    if place in wanted and place in given and given[place].shape != wanted[place].shape:
+        patch = wanted[first].shape[-1]
+        side = patch * math.isqrt(wanted[place].shape[1] - 1)
+        given = dict(models.vision_transformer.interpolate_embeddings(side, patch, given))
+    fits = {k: given[k] for k, v in wanted.items() if k in given and given[k].shape == v.shape}
+    bad = [
+        f"{k} {list(given[k].shape)} for {list(v.shape)}" if k in given else f"{k} is missing"
+        for k, v in wanted.items()
+        if k not in fits
+    ]
+    if len(fits) < LEAST_SHARE * len(wanted):
+        raise ArtifactError(
+            f"{source} fits {len(fits)} of the backbone's {len(wanted)} tensors, less than {LEAST_SHARE:.0%}: "
+            f"{listing(bad, 5)}. It holds {listing(state, 3)}. Give the weights of this very backbone."
+        )
+    if bad:
+        log.warning("%s leaves %d of %d tensors as they were: %s", source, len(bad), len(wanted), listing(bad))
+    body.load_state_dict(fits, strict=False)
+
+
+def _rename(name: str, wanted: Mapping[str, Tensor]) -> str:
+    """The body's name for a tensor of a file: without wrappers, and with DenseNet's old names made new."""
+    if name in wanted:
+        return name
+    bare = WRAPPERS.sub("", name)
+    return bare if bare in wanted else re.sub(r"\b(norm|conv)\.(\d)\.", r"\1\2.", bare)

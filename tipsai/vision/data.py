@@ -1,0 +1,454 @@
+"""DataLoaders of pictures: from folders, tables of paths, a labelling function, or arrays."""
+
+import copy
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self, TypedDict, Unpack
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from tipsai.core.errors import DataError, SettingError
+from tipsai.data.block import Block, EncodedItems
+from tipsai.data.dataloaders import DataLoaders
+from tipsai.data.loaders import ItemLoader, Loader, RowLoader, check_bs, default_workers
+from tipsai.data.processor import Standardize
+from tipsai.data.split import column_split
+from tipsai.vision import defaults, parts, show, sources
+from tipsai.vision.augment import Augment, Augmentation, Kind, views
+from tipsai.vision.blocks import ImageBlock, MaskBlock, PointBlock
+from tipsai.vision.parts import Part
+from tipsai.vision.rows import PictureRows, memory_budget
+from tipsai.vision.targets import TASK_OF, in_outline, infer_task, one_by_one, points_of, target_block
+
+log = logging.getLogger("tipsai")
+
+
+class ImageOptions(TypedDict, total=False):
+    """What all the ways to make ImageDataLoaders share.
+
+    Attributes:
+        size: pixels of what the model sees, one side or (height, width); by the pictures by default.
+        bs: pictures a batch; by their size and number by default.
+        seed: of the split, where a share of the training pictures validates.
+        aug: the augmentation of training pictures; "auto" suits their size, None leaves it out.
+        channels: 1 (luminance), 3 (RGB) or 4 (RGBA); by default 1 where all pictures are grey, else 3.
+        view: how evaluation brings a picture of another shape to size: "crop", "squish" or "pad"; by default "crop", and
+            "squish" for masks and points.
+        n_workers: processes that decode what does not fit in memory; by the machine by default.
+        cache: whether to keep decoded pictures in memory; by default where they take at most a sixth of it.
+    """
+
+    size: int | tuple[int, int] | None
+    bs: int | None
+    seed: int
+    aug: "Augmentation | str | None"
+    channels: int | None
+    view: str | None
+    n_workers: int | None
+    cache: bool | None
+
+
+class ImageDataLoaders(DataLoaders):
+    """Loaders of pictures.
+
+    Attributes:
+        task: "classification", "multilabel", "regression", "points" or "segmentation".
+        aug: the augmentation of training pictures.
+        items: the items of each part, in the order of its loader before shuffling.
+        targets: likewise.
+    """
+
+    task: str
+    aug: Augmentation | None
+    items: dict[str, Sequence[Any]]
+    targets: dict[str, Sequence[Any]]
+
+    @classmethod
+    def from_folder(
+        cls,
+        path: str | Path,
+        *,
+        test: str | Path | None = None,
+        valid: float = 0.2,
+        task: str | None = None,
+        values: Sequence[int] | None = None,
+        names: Sequence[str] | None = None,
+        ignore: int | None = None,
+        **options: Unpack[ImageOptions],
+    ) -> Self:
+        """From a folder with a folder for each class, or with pictures and masks; see sources.from_folder.
+
+        Args:
+            path: class folders, perhaps within train, valid (or val) and test.
+            test: another folder of the same layout, that learn.test() opens.
+            valid: the share of the training pictures that validates, where there is no valid folder.
+            task: "classification" or "segmentation"; told from the layout by default.
+            values: of the classes in masks; those that occur in training masks by default.
+            names: of those classes.
+            ignore: a mask's value that does not count, such as 255.
+            **options: see ImageOptions.
+
+        Raises:
+            DataError: there are no pictures, one class alone, or masks that do not fit.
+        """
+        found = sources.from_folder(path)
+        y_block = None
+        if found.masks is not None:
+            y_block = MaskBlock(values, names, ignore)
+            task = "segmentation" if task is None else task
+        elif values is not None or names is not None or ignore is not None:
+            raise SettingError(f"values, names and ignore are for masks, and {path} holds none; leave them out.")
+        if found.masks is None and found.labels is None:
+            raise DataError(
+                f"{path} holds pictures without labels; expected a folder for each class (path/cat/1.jpg), or images and masks. "
+                "Where a name tells the label, use ImageDataLoaders.from_function."
+            )
+        given = _by_part(found)
+        if test is not None:
+            if "test" in given:
+                raise SettingError(f"test is given, and {path} has a test folder of its own; give one of them.")
+            given["test"] = _whole(sources.from_folder(test))
+        return cls._from_items(found, given, task, valid, y_block, options)
+
+    @classmethod
+    def from_df(
+        cls,
+        df: pd.DataFrame,
+        path: str,
+        target: str | Sequence[str],
+        *,
+        root: str | Path = "",
+        suffix: str = "",
+        label_delim: str | None = None,
+        part: str | None = None,
+        valid: float = 0.2,
+        task: str | None = None,
+        **options: Unpack[ImageOptions],
+    ) -> Self:
+        """From a table with a row a picture; see sources.from_frame.
+
+        Args:
+            df: the table.
+            path: the column of paths.
+            target: the column to predict, or several: of 0 and 1 for several labels, of numbers for regression, of x and y
+                in pixels, alternately, with task="points".
+            root: the folder that the paths begin in.
+            suffix: to be added to each path, such as ".jpg".
+            label_delim: what separates several labels in one cell.
+            part: the column that says train, valid or test.
+            valid: the share of the training pictures that validates, where no column says so.
+            task: "classification", "multilabel", "regression" or "points"; told from the targets by default.
+            **options: see ImageOptions.
+
+        Raises:
+            ColumnError: a column is not there.
+            DataError: files are missing (listed), or targets.
+        """
+        found = sources.from_frame(df, path, target, root, suffix=suffix, label_delim=label_delim, part_column=part)
+        y_block = None
+        if task == "points":
+            y_block = PointBlock(points_of(target))
+            found = replace(found, labels=in_outline(found.paths, found.labels or []))
+        return cls._from_items(found, _by_part(found), task, valid, y_block, options)
+
+    @classmethod
+    def from_csv(cls, csv: str | Path, path: str, target: str | Sequence[str], **options: Any) -> Self:
+        """From a CSV file, whose folder the paths begin in; for the other arguments see from_df."""
+        options.setdefault("root", Path(csv).parent)
+        return cls.from_df(pd.read_csv(csv, dtype={path: str}), path, target, **options)
+
+    @classmethod
+    def from_function(
+        cls,
+        paths: str | Path | Sequence[str | Path],
+        label: Callable[[Path], Any] | str,
+        *,
+        valid: float = 0.2,
+        task: str | None = None,
+        **options: Unpack[ImageOptions],
+    ) -> Self:
+        """From paths that tell the target: by a function, or a regular expression whose group is the label.
+
+        With task="segmentation" the function gives the path of a picture's mask. See sources.from_function.
+        """
+        found = sources.from_function(paths, label)
+        return cls._from_items(found, _by_part(found), task, valid, None, options)
+
+    @classmethod
+    def _from_items(
+        cls,
+        found: sources.Items,
+        given: dict[str, Part],
+        task: str | None,
+        valid: float,
+        y_block: Block | None,
+        options: ImageOptions,
+    ) -> Self:
+        for note in found.notes:
+            log.info("%s", note)
+        return cls._make(given, task, 0.0 if "valid" in given else valid, y_block, **options)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        train: Any,
+        valid: Any = 0.2,
+        test: Any = None,
+        *,
+        task: str | None = None,
+        **options: Unpack[ImageOptions],
+    ) -> Self:
+        """From pictures in memory.
+
+        Args:
+            train: (pictures, targets); pictures uint8 [n, h, w], [n, c, h, w] or [n, h, w, c]; targets as in from_df.
+            valid: likewise; or the share of the training pictures that validates.
+            test: likewise, opened by learn.test() alone.
+            task: told from the targets by default.
+            **options: see ImageOptions.
+
+        Raises:
+            DataError: these are no pictures, or the targets do not fit.
+        """
+        given: dict[str, Part] = {}
+        share = valid if isinstance(valid, float | int) else 0.0
+        for name, pair in (("train", train), ("valid", None if share else valid), ("test", test)):
+            if pair is None or isinstance(pair, float | int):
+                continue
+            if not isinstance(pair, tuple | list) or len(pair) != 2:
+                raise DataError(f"{name} is a {type(pair).__name__}; expected a pair (pictures, targets).")
+            pictures, targets = list(parts.planes(pair[0])), one_by_one(pair[1])
+            if len(pictures) != len(targets):
+                raise DataError(f"{name} has {len(pictures)} pictures and {len(targets)} targets; expected as many.")
+            given[name] = Part(pictures, targets, pictures)
+        return cls._make(given, task, share, **options)
+
+    @classmethod
+    def _make(
+        cls,
+        given: Mapping[str, Part],
+        task: str | None,
+        share: float,
+        y_block: Block | None = None,
+        **options: Unpack[ImageOptions],
+    ) -> Self:
+        """Reads, splits, fits the blocks on training pictures, and makes the loaders."""
+        made = cls(None)
+        made.task = infer_task(given["train"].targets, task)
+        x_block, kept = made._plan(given, options)
+        readable = made._readable(given, x_block, kept)
+        if share and "valid" not in readable:
+            readable |= parts.split(readable["train"], made.task, share, options.get("seed", 0))
+        train = readable["train"]
+        if len(train) < 2:
+            raise DataError(f"there are {len(train)} pictures to train on; expected at least 2, and rather hundreds.")
+        if train.pictures is None:
+            x_block.fit(train.items)
+        else:
+            x_block.fit_pixels(train.pictures[:: len(train) // 500 + 1])
+        y_block = target_block(made.task, train.targets) if y_block is None else y_block
+        y_block.fit(train.targets)
+        if made.task == "classification" and y_block.n_out == 1:
+            raise DataError(f"all pictures are of the class {train.targets[0]!r}; expected at least two classes.")
+        made.blocks = (x_block, y_block)
+        made.base_bs = defaults.batch_size(x_block.size, len(train))
+        made._load(readable, check_bs(options.get("bs") or made.base_bs), options.get("n_workers"))
+        made.n_epochs = defaults.n_epochs(len(train))
+        made._transform()
+        made._say(readable)
+        return made
+
+    def _plan(self, given: Mapping[str, Part], options: ImageOptions) -> tuple[ImageBlock, bool]:
+        """The picture's block, as far as a look at the headers tells, and whether pictures are kept in memory."""
+        seen = parts.look(given["train"].items)
+        size = as_size(options.get("size") or defaults.picture_size(seen.sizes))
+        self.aug = _augmentation(options.get("aug", "auto"), size)
+        view = options.get("view") or ("squish" if self.task in ("segmentation", "points") else "crop")
+        need = defaults.at_least(size, self.aug.scale[0] if self.aug is not None else 1.0)
+        block = ImageBlock(size, options.get("channels") or seen.channels, need, view)
+        cache = options.get("cache")
+        if cache is None:
+            cache = sum(map(len, given.values())) * seen.bytes_each(need) <= memory_budget()
+        return block, cache
+
+    def _readable(self, given: Mapping[str, Part], block: ImageBlock, kept: bool) -> dict[str, Part]:
+        """Without what cannot be read, which is said."""
+        made: dict[str, Part] = {}
+        reasons: dict[str, str] = {}
+        for name, part in given.items():
+            made[name], faults = parts.read(part, block, kept)
+            reasons |= {str(part.items[i]): reason for i, reason in faults.items()}
+        if reasons:
+            self.findings.append(parts.unreadable(reasons, sum(map(len, given.values()))))
+            log.warning("%s", self.findings[-1])
+        return made
+
+    def _load(self, readable: Mapping[str, Part], bs: int, n_workers: int | None) -> None:
+        assert self.blocks is not None
+        self.items = {name: part.items for name, part in readable.items()}
+        self.targets = {name: part.targets for name, part in readable.items()}
+        workers = default_workers() if n_workers is None else n_workers
+        for name, part in readable.items():
+            training = name == "train"
+            at_once = bs if training else 2 * bs  # no gradients are kept
+            loader: Loader
+            if part.pictures is not None:
+                targets = [self.blocks[1].encode(target) for target in part.targets]
+                loader = RowLoader(PictureRows(part.pictures, targets, self.blocks), at_once, shuffle=training)
+            else:
+                data = EncodedItems(self.blocks, part.items, part.targets)
+                loader = ItemLoader(data, at_once, shuffle=training, n_workers=workers, collate=data.collate)
+            setattr(self, name, loader)
+
+    def _transform(self) -> None:
+        """The warp from what lies in memory to what the model sees, for the blocks and augmentation as they are now."""
+        assert self.blocks is not None
+        block = self.picture
+        kind: Kind = getattr(self.blocks[1], "geometry", "label")
+        self.batch_tfms = (Augment(self.aug, block.size, block.mean, block.std, kind=kind, view=block.view),)
+        mirrored = (
+            self.aug is None or self.aug.flip > 0
+        )  # where a mirrored picture may be of another class, it stays out
+        looks = views(block.size, block.mean, block.std, flip=mirrored, view=block.view) if kind == "label" else []
+        self.views = tuple((look,) for look in looks)
+
+    @classmethod
+    def for_prediction(cls, blocks: tuple[Block, Block]) -> Self:
+        """Loaders without pictures, for a reloaded model."""
+        made = cls(None, blocks=blocks)
+        made.task = TASK_OF[type(blocks[1])]
+        made.aug, made.items, made.targets = None, {}, {}
+        made._transform()
+        return made
+
+    @property
+    def picture(self) -> ImageBlock:
+        assert self.blocks is not None
+        block = self.blocks[0]
+        assert isinstance(block, ImageBlock)
+        return block
+
+    def show_transforms(self, i: int = 0, n: int = 4, split: str = "train") -> Any:
+        """One picture at every stage of its way to the model, as a figure (DA02); see vision.show.transforms."""
+        return show.transforms(self, i, n, split)
+
+    def resized(self, size: int | tuple[int, int], bs: int | None = None) -> Self:
+        """These pictures at another size, for progressive resizing (DA03): learn.dls = dls.resized(128).
+
+        The pictures, their split and the blocks are shared. Pictures are read anew only if they lie on the disk.
+        """
+        made = copy.copy(self)
+        assert made.blocks is not None
+        block = copy.copy(self.picture)
+        block.size = as_size(size)
+        if block.at_least is not None and self.train is not None and isinstance(self.train, ItemLoader):
+            block.at_least = defaults.at_least(block.size, self.aug.scale[0] if self.aug else 1.0)
+        made._with_picture(block, bs)
+        return made
+
+    def normalized(self, mean: Sequence[float], std: Sequence[float]) -> Self:
+        """These pictures normalised by other statistics, such as those of a backbone's training (DA12)."""
+        made = copy.copy(self)
+        block = copy.copy(self.picture)
+        block.normalization = Standardize()
+        made._with_picture(block.normalize(mean, std), None)
+        return made
+
+    def _with_picture(self, block: ImageBlock, bs: int | None) -> None:
+        """Takes another picture block, in the loaders that encode as well."""
+        assert self.blocks is not None
+        self.blocks = (block, self.blocks[1])
+        for name in ("train", "valid", "test"):
+            loader = getattr(self, name)
+            if loader is None:
+                continue
+            loader = copy.copy(loader)
+            if isinstance(loader, ItemLoader):
+                data = loader.dataset
+                loader.dataset = EncodedItems(self.blocks, data.x, data.y)
+                loader.collate = loader.dataset.collate
+            if bs is not None:
+                loader.bs = check_bs(bs) if name == "train" else 2 * bs
+            setattr(self, name, loader)
+        self._transform()
+
+    # --- new pictures ---------------------------------------------------------------------------------------------
+
+    def test_dl(self, items: Any, bs: int | None = None) -> Loader:
+        """A loader of new pictures: a folder, a path, several paths, PIL pictures or arrays.
+
+        Raises:
+            DataError: a picture cannot be read.
+        """
+        assert self.blocks is not None
+        data = EncodedItems(self.blocks, as_items(items), None)
+        return ItemLoader(data, bs or 2 * self.bs, n_workers=default_workers(), collate=data.collate)
+
+    def present(self, items: Any, columns: dict[str, Any]) -> pd.DataFrame:
+        """A row a picture, with its path where it has one."""
+        given = as_items(items)
+        names = [str(item) if isinstance(item, str | Path) else str(i) for i, item in enumerate(given)]
+        return pd.DataFrame(columns, index=pd.Index(names, name="path"))
+
+    def _say(self, readable: Mapping[str, Part]) -> None:
+        sizes = ", ".join(f"{len(part):,} {name}" for name, part in readable.items())
+        kept = "in memory" if readable["train"].pictures is not None else "read when needed"
+        block = self.picture
+        many = "" if block.channels == 1 else "s"
+        size = f"{block.size[0]}x{block.size[1]} pixels, {block.channels} channel{many}"
+        log.info("pictures: %s, %s; task: %s; the model sees %s", sizes, kept, self.task, size)
+
+
+def _by_part(found: sources.Items) -> dict[str, Part]:
+    """The items of "train", "valid" and "test"."""
+    targets: Sequence[Any] = found.masks or found.labels or ()
+    everything = Part(found.paths, targets)
+    if found.parts is None:
+        return {"train": everything}
+    places = dict(zip(("train", "valid", "test"), column_split(found.parts), strict=True))
+    return {name: everything.at(index) for name, index in places.items() if len(index)}
+
+
+def _whole(found: sources.Items) -> Part:
+    return Part(found.paths, found.masks or found.labels or ())
+
+
+def as_items(given: Any) -> list[Any]:
+    """New pictures one by one: of a folder, a path, several paths, PIL pictures or arrays.
+
+    Raises:
+        DataError: there is no such file, or no picture in the folder.
+    """
+    if isinstance(given, str | Path):
+        return sources.list_pictures(given) if Path(given).is_dir() else [given]
+    if isinstance(given, pd.Series):
+        return list(given)
+    if isinstance(given, Tensor | np.ndarray):
+        channels = given.shape[0 if isinstance(given, Tensor) else -1]
+        one = given.ndim == 2 or (given.ndim == 3 and channels in (1, 3, 4))
+        return [given] if one else list(parts.planes(given))
+    return list(given) if isinstance(given, list | tuple) else [given]
+
+
+def _augmentation(given: Augmentation | str | None, size: tuple[int, int]) -> Augmentation | None:
+    if given is None or isinstance(given, Augmentation):
+        return given
+    if given != "auto":
+        raise SettingError(f"aug is {given!r}; expected 'auto', None, or an Augmentation(...).")
+    return Augmentation.small() if max(size) <= defaults.SMALL else Augmentation()
+
+
+def as_size(size: int | Sequence[int]) -> tuple[int, int]:
+    """(height, width).
+
+    Raises:
+        SettingError: these are no pixels.
+    """
+    pair = (size, size) if isinstance(size, int) else tuple(size)
+    if len(pair) != 2 or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in pair):
+        raise SettingError(f"size is {size!r}; expected pixels, one side or (height, width).")
+    return (pair[0], pair[1])

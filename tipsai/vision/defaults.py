@@ -1,0 +1,56 @@
+"""What a vision run takes where nothing else is said."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+SMALL = 96  # pixels; pictures up to this side behave differently (DA03), and are kept at their own size
+ARCH = "resnet18"  # for larger pictures (AR05)
+WD = 0.01
+HEAD_LR = 2e-3  # of a fresh head on pre-trained weights: fast.ai's
+LARGE_SIDE = 224  # pixels, of larger pictures: what most backbones were trained on
+
+
+def picture_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """(height, width) of what the model sees, from the pictures' own.
+
+    Small pictures that are all alike keep their size; others become squares of their median shorter side, at most 224
+    pixels and, above 96, a multiple of 32.
+    """
+    if len(set(sizes)) == 1 and max(sizes[0]) <= SMALL:
+        return sizes[0]
+    side = int(np.median([min(size) for size in sizes]))
+    if side > SMALL:
+        side = min(LARGE_SIDE, side // 32 * 32)
+    return (max(1, side), max(1, side))
+
+
+def at_least(size: tuple[int, int], smallest_crop: float) -> int:
+    """The shorter side to which a picture may be shrunk when it is read: the smallest crop still has a pixel for each of the model's.
+
+    Args:
+        size: (height, width) of what the model sees.
+        smallest_crop: share of the picture's area that augmentation may cut out.
+    """
+    return math.ceil(max(size) / math.sqrt(smallest_crop))
+
+
+def batch_size(size: tuple[int, int], n_items: int) -> int:
+    """Pictures a batch: 128 small ones, 64 larger ones, fewer where an epoch would have less than eight batches."""
+    most = 128 if max(size) <= SMALL else 64
+    return max(8, min(most, 1 << int(math.log2(max(1.0, n_items / 8)))))
+
+
+def n_epochs(n_items: int) -> int:
+    """Passes over the data: about 300,000 pictures seen, between 5 and 60 passes."""
+    return int(min(60, max(5, round(300_000 / max(1, n_items)))))
+
+
+def peak_lr(n_parameters: int, bs: int, base_bs: int) -> float:
+    return 5e-3
+
+
+def fine_tuning_lr(n_groups: int) -> list[float]:
+    """Rates of the layer groups of a pre-trained model: the head's, and a hundredth of it for the earliest (AR03)."""
+    return [HEAD_LR / 100 ** (1 - i / max(1, n_groups - 1)) for i in range(n_groups)]

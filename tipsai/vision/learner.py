@@ -1,0 +1,186 @@
+"""One line from pictures' loaders to a Learner."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from tipsai.artifact import Builder
+from tipsai.callbacks import CutMix, MixUp
+from tipsai.core import rng
+from tipsai.core.errors import SettingError
+from tipsai.core.finding import Finding
+from tipsai.core.step import fast_bf16
+from tipsai.data.block import CategoryBlock
+from tipsai.learner import Learner, pick_device
+from tipsai.losses import CrossEntropy
+from tipsai.optim import n_parameters
+from tipsai.vision import backbone, defaults, unet
+from tipsai.vision.backbone import WeightsError
+from tipsai.vision.data import ImageDataLoaders
+
+log = logging.getLogger("tipsai")
+
+
+def vision_learner(
+    dls: ImageDataLoaders,
+    arch: str | nn.Module | None = None,
+    *,
+    pretrained: bool | str | None = None,
+    weights: str | Path | None = None,
+    width: int | None = None,
+    depth: int | None = None,
+    act: str | None = None,
+    dropout: float | None = None,
+    mixup: float | None = None,
+    cutmix: float | None = None,
+    label_smoothing: float | None = None,
+    class_weights: str | Mapping[Any, float] | None = None,
+    channels_last: bool = True,
+    compile: bool = False,
+    lr: float | Sequence[float] | None = None,
+    wd: float | None = None,
+    loss_fn: Any = None,
+    callbacks: Sequence[Any] = (),
+    seed: int | None = None,
+    **options: Any,
+) -> Learner:
+    """A Learner for pictures: a backbone, a head fitted to the task, and the defaults that suit them.
+
+    Args:
+        dls: from ImageDataLoaders.
+        arch: a model of torchvision or timm by name, a module of your own, or None: the built-in "small_resnet" for
+            pictures of up to 96 pixels, else resnet18.
+        pretrained: start from weights of ImageNet (AR03), or the name of the weights; by default they are taken where a
+            named backbone has them. Of a module of your own: whether it brings trained weights, so that its rates are low.
+        weights: a file of weights, .pth or .safetensors.
+        width: channels of the built-in network's first stage.
+        depth: residual blocks a stage of the built-in network.
+        act: activation of the built-in network: relu, leaky_relu, gelu, silu, ...
+        dropout: before the last layer.
+        mixup: alpha; by defaults.mixing (TR03).
+        cutmix: alpha; likewise.
+        label_smoothing: share of the probability that is spread over all classes while training.
+        class_weights: "balanced", or a weight for each class, in the training loss (DA13).
+        channels_last: keep pictures and weights with channels innermost, which convolutions like best.
+        compile: torch.compile the model; needs a compiler on this machine.
+        lr: peak rate, or one a layer group; by the model and where its weights come from by default.
+        wd: weight decay.
+        loss_fn: in place of the target's own.
+        callbacks: for every fit.
+        seed: fixes all randomness, the network's first weights included.
+        **options: of Learner.
+
+    Raises:
+        SettingError: an argument is unknown, or would be ignored.
+    """
+    if not isinstance(dls, ImageDataLoaders):
+        raise SettingError(
+            f"dls is a {type(dls).__name__}; expected ImageDataLoaders, for instance ImageDataLoaders.from_folder(path)."
+        )
+    if dls.train is None or dls.blocks is None:
+        raise SettingError("these loaders hold no pictures to train on; make them with ImageDataLoaders.from_folder.")
+    target, block = dls.blocks[1], dls.picture
+    seed = rng.draw_seed() if seed is None else seed
+    given = {"width": width, "depth": depth, "act": act}
+    network = {name: value for name, value in given.items() if value is not None}
+    builder = unet if dls.task == "segmentation" else backbone
+    arguments: dict[str, Any] = {"n_in": block.channels, "size": min(block.size), "weights": weights}
+    if dropout is not None:
+        arguments["dropout"] = dropout
+    with rng.preserved():
+        rng.seed_everything(rng.derive(seed, "model"))
+        model, arch, pretrained = _build(builder, arch, target.n_out or 1, pretrained, network or None, arguments, dls)
+    if channels_last:
+        model.to(memory_format=torch.channels_last)
+    with_weights = bool(pretrained) or weights is not None
+    if with_weights and isinstance(arch, str):
+        statistics = backbone.statistics(arch, pretrained or True, block.channels)
+        if statistics is not None:
+            dls = dls.normalized(*statistics)
+    if compile:
+        model.compile()
+    if options.get("precision", "auto") == "auto" and fast_bf16(pick_device(options.get("device"))):
+        options["precision"] = "bf16"
+    default_lr: Any = defaults.peak_lr(n_parameters(model), dls.bs, dls.base_bs or dls.bs)
+    groups = len(backbone.splitter(model)) if isinstance(model, backbone.VisionModel | unet.UNet) else 1
+    if with_weights:
+        default_lr = defaults.fine_tuning_lr(groups)
+    loss = _loss(loss_fn, target, dls, class_weights, label_smoothing)
+    extra: list[Any] = [MixUp(target, mixup)] if mixup else []
+    extra += [CutMix(target, cutmix)] if cutmix else []
+    learn = Learner(
+        dls,
+        model,
+        loss_fn=loss,
+        lr=default_lr if lr is None else lr,
+        wd=defaults.WD if wd is None else wd,
+        callbacks=[*callbacks, *extra],
+        splitter=backbone.splitter,
+        seed=seed,
+        **options,
+    )
+    named = model.arguments
+    learn.builder = Builder("unet" if builder is unet else "vision", named) if named is not None else None
+    return learn
+
+
+def _build(
+    builder: Any,
+    arch: str | nn.Module | None,
+    n_out: int,
+    pretrained: bool | str | None,
+    network: Mapping[str, Any] | None,
+    arguments: Mapping[str, Any],
+    dls: ImageDataLoaders,
+) -> tuple[Any, str | nn.Module, bool | str]:
+    """The model, its backbone, and the weights that it was given."""
+    fixed = dict(arguments, network=network)
+    if isinstance(arch, nn.Module):
+        return builder.build(arch, n_out, **fixed), arch, pretrained or False
+    if arch is not None:
+        if pretrained is None:
+            pretrained = arch != "small_resnet" and fixed["weights"] is None
+        return builder.build(arch, n_out, pretrained=pretrained, **fixed), arch, pretrained
+    if max(dls.picture.size) <= defaults.SMALL or network:
+        return builder.build("small_resnet", n_out, pretrained=bool(pretrained), **fixed), "small_resnet", False
+    try:
+        wanted = pretrained if pretrained is not None else fixed["weights"] is None
+        return builder.build(defaults.ARCH, n_out, pretrained=wanted, **fixed), defaults.ARCH, wanted
+    except WeightsError as error:
+        if pretrained is not None:
+            raise
+        found = Finding(
+            "no-weights",
+            "AR03",
+            "warning",
+            f"{defaults.ARCH} starts from scratch: {error}",
+            {"pictures": len(dls.items["train"])},
+            "Pre-trained weights are worth more than most data; fetch them once, or give weights=PATH.",
+        )
+        dls.findings.append(found)
+        log.warning("%s", found)
+        return builder.build(defaults.ARCH, n_out, pretrained=False, **fixed), defaults.ARCH, False
+
+
+def _loss(
+    loss_fn: Any,
+    target: Any,
+    dls: ImageDataLoaders,
+    class_weights: str | Mapping[Any, float] | None,
+    label_smoothing: float | None,
+) -> Any:
+    if class_weights is None and not label_smoothing:
+        return target.default_loss() if loss_fn is None else loss_fn
+    if not isinstance(target, CategoryBlock) or loss_fn is not None:
+        raise SettingError(
+            "class_weights and label_smoothing need a classification with the default loss; otherwise give loss_fn its own."
+        )
+    weight = None
+    if class_weights is not None:
+        codes = torch.tensor([target.encode(label) for label in dls.targets["train"]])
+        weight = target.class_weight(class_weights, codes)
+    return CrossEntropy(weight, label_smoothing or 0.0)
