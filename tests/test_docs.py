@@ -26,12 +26,46 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 
 
+def lay_out_pictures(folder: Path) -> None:
+    """What the README's folders, tables and weights of pictures stand for: small stripes, and weights of no worth."""
+    import pandas as pd
+    import torch
+    from PIL import Image
+    from torchvision.models import resnet18
+
+    from tipsai import toys
+
+    made = toys.images(72, size=24, n_classes=3, seed=1)
+    rows = []
+    for i, (x_chw, label) in enumerate(zip(made.x, made.y.tolist(), strict=True)):
+        kind = ("daisy", "rose", "tulip")[label]
+        leaf = Image.fromarray((x_chw[0] > 128).byte().numpy())
+        places = {
+            f"{'more_flowers' if i % 6 == 5 else 'flowers'}/{kind}/{i}.png": x_chw,
+            f"named/{kind}_{i}.png": x_chw,
+            f"leaves/images/{i}.png": x_chw,
+        }
+        if i < 5:
+            places[f"new_flowers/{i}.png"] = x_chw
+        for name, picture in places.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture.permute(1, 2, 0).numpy()).save(folder / name)
+        (folder / "leaves/masks").mkdir(exist_ok=True)
+        leaf.save(folder / f"leaves/masks/{i}.png")
+        tags = ("red wild", "red", "wild", "")[i % 4]
+        rows.append((f"named/{kind}_{i}.png", kind, tags, 20 + i / 7, 6 + i % 12, 9 + i % 7))
+    columns = ["file", "kind", "tags", "height", "centre_x", "centre_y"]
+    pd.DataFrame(rows, columns=columns).to_csv(folder / "flowers.csv", index=False)
+    torch.save(resnet18().state_dict(), folder / "resnet18.pth")
+
+
 def run_blocks(folder: Path) -> subprocess.CompletedProcess[str]:
     """All python blocks in one namespace, in order, in a process of their own; an error names its line of the README."""
     padded = []
     for block in blocks("python"):
         at = README[: README.index(block)].count("\n")
         padded.append("\n" * (at - sum(part.count("\n") for part in padded)) + block)
+    lay_out_pictures(folder)
     script = folder / "readme.py"
     script.write_text("".join(padded), encoding="utf-8")
     return subprocess.run(
@@ -64,6 +98,7 @@ def test_every_command_of_the_readme_runs(tmp_path):
 
     toys.table(150, seed=1).frame.to_csv(tmp_path / "flats.csv", index=False)
     toys.table(30, seed=2).frame.to_csv(tmp_path / "new_flats.csv", index=False)
+    lay_out_pictures(tmp_path)
     found = commands()
     assert {words[1] for words in found} >= {"demo", "train", "predict", "tips"}
     for words in found:
@@ -78,7 +113,8 @@ def test_every_command_of_the_readme_runs(tmp_path):
             timeout=300,
         )
         assert done.returncode == 0, f"{shlex.join(words)}\n{done.stderr}"
-    assert (tmp_path / "predictions.csv").exists() and (tmp_path / "runs/flats/metrics.json").exists()
+    for name in ("predictions.csv", "runs/flats/metrics.json", "new_flowers.csv", "runs/flowers/metrics.json"):
+        assert (tmp_path / name).exists()
 
 
 def test_links_in_the_readme_lead_somewhere():

@@ -7,6 +7,7 @@ import importlib
 import json
 import logging
 import math
+import mimetypes
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -27,7 +28,8 @@ from tipsai.core.errors import (
 log = logging.getLogger("tipsai")
 INTERRUPTED_STATUS = 130  # 128 + SIGINT, as shells have it
 RUN_FILES = ("config.json", "checkpoint.tips", "model.tips", "history.csv", "metrics.json")
-FACES = {"tabular": "tipsai.tabular.face", "vision": "tipsai.vision.face"}  # by the name of the models' builder
+FACES = {"tabular": "tipsai.tabular.face", "vision": "tipsai.vision.face"}
+MADE_BY = {"tabular": "tabular", "vision": "vision", "unet": "vision"}  # the modality, by the name of a model's builder
 WORDS = {"tabular": "tables", "vision": "pictures"}
 OWN = {"tabular": ("target", "kind", "ignore"), "vision": ("size", "arch", "pretrained")}  # options of one alone
 TASKS = ("classification", "regression", "multilabel", "segmentation")
@@ -112,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.set_defaults(run=_predict)
     predict.add_argument("artifact", metavar="ARTIFACT", help="a model.tips")
     predict.add_argument("input", metavar="INPUT", help="a table, a picture or a folder of pictures")
-    predict.add_argument("--out", metavar="FILE", help="a .csv; standard output by default")
+    predict.add_argument("--out", metavar="FILE", help="a .csv, or a folder for masks; standard output by default")
 
     demo = commands.add_parser("demo", help="train on data that is already on this machine, and show what comes out")
     demo.set_defaults(run=_demo)
@@ -216,9 +218,14 @@ def _face(config: dict[str, Any]) -> Any:
     """The modality that the data are of: a folder holds pictures, a file is a table.
 
     Raises:
+        DataError: the file is a picture.
         SettingError: an option is given that this modality does not have, and would be ignored.
     """
-    name = "vision" if Path(config["data"]).is_dir() else "tabular"
+    data = Path(config["data"])
+    if data.is_file() and (mimetypes.guess_type(data.name)[0] or "").startswith("image/"):
+        raise DataError(f"{data} is a single picture; expected a folder of pictures, or a table.")
+    absent = not data.exists() and not data.suffix and not config["target"]  # so a folder was meant
+    name = "vision" if data.is_dir() or absent else "tabular"
     for other in set(FACES) - {name}:
         strange = [option for option in OWN[other] if config.get(option) is not None]
         if strange:
@@ -280,20 +287,43 @@ def _predict(args: argparse.Namespace) -> int:
     from tipsai.container import writing
     from tipsai.load import load_learner
 
-    if args.out is not None and Path(args.out).suffix.lower() != ".csv":
+    ending = Path(args.out).suffix.lower() if args.out is not None else ".csv"
+    if ending not in (".csv", ""):
         raise SettingError(f"--out is {args.out}; expected a name that ends in .csv.")
     learn = load_learner(args.artifact)
-    name = learn.builder.name if learn.builder is not None else ""
-    if name not in FACES:
+    name = MADE_BY.get(learn.builder.name if learn.builder is not None else "")
+    if name is None:
         raise DataError(f"{args.artifact} holds no model for {' or '.join(WORDS.values())}.")
-    made = importlib.import_module(FACES[name]).predict(learn, args.input)
-    if args.out is None:
+    face, out = importlib.import_module(FACES[name]), args.out
+    if ending:
+        made = face.predict(learn, args.input)
+    else:
+        made = face.predict(learn, args.input, _folder_of_masks(args.out, getattr(learn.dls, "task", "")))
+        out = Path(args.out) / "predictions.csv"
+    if out is None:
         made.to_csv(sys.stdout, index=False)
     else:
-        with writing(args.out) as file:
+        with writing(out) as file:
             made.to_csv(file, index=False)
-        log.info("%s rows with predictions: %s", f"{len(made):,}", args.out)
+        log.info("%s rows with predictions: %s", f"{len(made):,}", out)
     return 0
+
+
+def _folder_of_masks(name: str, task: str) -> Path:
+    """--out without the ending .csv.
+
+    Raises:
+        SettingError: the model predicts no masks.
+        OutputError: something is there already.
+    """
+    if task != "segmentation":
+        raise SettingError(
+            f"--out is {name}; expected a name that ends in .csv. A folder takes masks, and these are none."
+        )
+    folder = Path(name)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputError(f"--out {name} is there already and is no empty folder; give a new one for the masks.")
+    return folder
 
 
 # --- demo and tips ------------------------------------------------------------------------------------------------

@@ -309,7 +309,7 @@ class Interpretation:
         if not len(index):
             raise SettingError(f"there are no items for this figure ({title}).")
         device = next((p.device for p in self.model.parameters()), torch.device("cpu"))
-        (batch,) = show.plainly(self.dls, [self.loader.at(index.tolist())], device)
+        (batch,) = self.dls.as_evaluated([self.loader.at(index.tolist())], device)
         pred = None
         if blocks[1].draws:
             with evaluating(self.model):

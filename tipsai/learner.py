@@ -372,7 +372,7 @@ class Learner:
         """The figures of the run so far: the keys of metrics.json, without the test's."""
         found: Row = {}
         if self.dls.train is not None:
-            sample = (batch.to(self.device) for batch in self.dls.train.sample(TRAIN_SAMPLE, self.seed))
+            sample = self.dls.as_evaluated(self.dls.train.sample(TRAIN_SAMPLE, self.seed), self.device)
             found["train_loss"] = self.evaluator(self.model, sample, self.device)["loss"]
         if self.history:
             found["train_objective"] = self.history[-1]["train_objective"]

@@ -29,7 +29,7 @@ TIPS = {
         Tip(
             "TR03",
             "Mixup trains on blends of two examples; it resists wrong labels.",
-            "tool: tipsai.MixUp; tabular_learner(mixup=0.4), off by default for tables",
+            "tool: vision_learner(mixup=0.4, cutmix=1.0), tabular_learner(mixup=0.4), tipsai.MixUp; off by default",
         ),
         Tip(
             "TR06",
@@ -73,16 +73,53 @@ TIPS = {
             "default: Learner(seed=...), fit(checkpoint=...), the artifact's manifest",
         ),
         Tip("TR22", "Do not decide by training accuracy.", "default: a training figure is refused as monitor"),
-        Tip("DA02", "Look at what every stage puts out.", "tool: DataBlock.summary"),
+        Tip(
+            "DA01",
+            "Look at what the model gets most confidently wrong, and at what it is least sure of.",
+            "tool: learn.interpret(): most_wrong, top_losses, least_certain, label_errors",
+        ),
+        Tip(
+            "DA02",
+            "Look at what every stage puts out.",
+            "tool: DataBlock.summary, dls.show_batch, ImageDataLoaders.show_transforms",
+        ),
+        Tip(
+            "DA03",
+            "Pictures below 96 pixels behave differently; what 128 teaches carries over to larger ones.",
+            "default: a network of their own for pictures of up to 96 pixels; tool: vision_learner(progressive=True), dls.resized",
+        ),
         Tip("DA04", "Make toy problems whose best score is known.", "tool: tipsai.toys"),
+        Tip(
+            "DA05",
+            "Augment only what leaves the label as it was.",
+            "tool: dls.show_transforms, Augmentation(flip=0), which keeps mirrored views out of test-time augmentation too",
+        ),
+        Tip(
+            "DA06",
+            "Augmentation shows known invariances, it adds no information.",
+            "tool: learn.validate(tta=True) says what averaging over the views is worth",
+        ),
+        Tip(
+            "DA07",
+            "Put the geometric transforms together into one resampling, on the device.",
+            "default: ImageDataLoaders, tipsai.vision.augment: one warp a picture, the last resize included",
+        ),
         Tip("DA09", "Shuffle between epochs.", "default: training loaders"),
         Tip(
             "DA10",
             "Process new data exactly as the training data.",
             "default: processors are fitted once and travel in the artifact",
         ),
-        Tip("DA11", "Augment in training, not in validation.", "default: item_aug and batch transforms"),
-        Tip("DA12", "Normalise the inputs.", "default: a table's numbers are standardised robustly"),
+        Tip(
+            "DA11",
+            "Augment in training, not in validation.",
+            "default: item_aug and batch transforms; evaluation of pictures gets the plain view",
+        ),
+        Tip(
+            "DA12",
+            "Normalise the inputs.",
+            "default: a table's numbers robustly; pictures by the backbone's statistics, else by those of the training pictures",
+        ),
         Tip(
             "DA13",
             "Mind imbalanced classes.",
@@ -90,11 +127,36 @@ TIPS = {
         ),
         Tip("DA14", "Do not tune on the test set.", "default: only learn.test() opens it, and counts the looks"),
         Tip(
+            "DA17",
+            "Augment pictures: flips, rotation, crops, brightness and contrast.",
+            "default: ImageDataLoaders(aug='auto'), by the size of the pictures; tool: tipsai.vision.Augmentation",
+        ),
+        Tip(
+            "MO08",
+            "Look at what was learned.",
+            "tool: tipsai.vision.show.first_layer_filters, feature_maps",
+        ),
+        Tip(
             "MO11",
             "Follow training in TensorBoard or its kin.",
             "tool: tipsai.TensorBoardLogger, CSVLogger, FunctionLogger",
         ),
+        Tip(
+            "AR01",
+            "Batch norm for pictures, layer norm for sequences; skip connections for depth.",
+            "default: tipsai.vision.models.SmallResNet; tool: vision_learner(width=..., depth=...)",
+        ),
         Tip("AR02", "Activations: ReLU, leaky ReLU, GELU, SiLU.", "tool: tabular_learner(act=...)"),
+        Tip(
+            "AR03",
+            "Start from pre-trained weights, with lower rates for them; the fewer the data, the more.",
+            "default: vision_learner for pictures above 96 pixels, a rate for each layer group; tool: learn.fine_tune, freeze_to",
+        ),
+        Tip(
+            "AR05",
+            "Start simple, with proven architectures.",
+            "default: vision_learner: small_resnet for pictures of up to 96 pixels, else resnet18",
+        ),
         Tip(
             "TA01",
             "Embedding size of a category: min(600, round(1.6 * n^0.56)).",

@@ -24,7 +24,7 @@ from torchvision.transforms.v2 import functional as peer
 
 from tipsai.core.state import Batch
 from tipsai.data.loaders import Draw
-from tipsai.vision import geometry
+from tipsai.vision import geometry, sample
 from tipsai.vision.augment import Augment, Augmentation, draw_parameters
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -178,7 +178,7 @@ def fidelity(names, pictures, n_warps, device):
         drawn = draw_parameters(CHAIN, n_warps, SIZE, torch.Generator().manual_seed(k))
         box, m = steps(drawn)
         truth = torch.stack([exact(picture, matrix) for matrix in m])
-        ours = geometry.warp(picture.to(device).expand(n_warps, -1, -1, -1), m, SIZE).cpu()
+        ours = sample.warp(picture.to(device).expand(n_warps, -1, -1, -1), m, SIZE).cpu()
         theirs = torch.stack([in_turn(picture, drawn, box, i) for i in range(n_warps)])
         errors[name] = [(made.double() - truth).abs().mean().item() for made in (ours, theirs)]
         print(f"{name:12} {errors[name][0]:>8.2f} {errors[name][1]:>8.2f} {errors[name][0] / errors[name][1]:>6.2f}")

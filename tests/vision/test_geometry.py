@@ -8,7 +8,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as peer
 
 from tipsai.core.errors import DataError, SettingError
-from tipsai.vision import geometry
+from tipsai.vision import geometry, sample, transforms
 
 CORNERS = torch.tensor([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
 SEEDS = hyp.integers(0, 10**6)
@@ -85,16 +85,16 @@ def test_crops_that_would_be_too_wide_are_made_smaller_in_their_own_shape():
 def test_flips_and_the_identity_are_exact(seed, c, size):
     x = pictures(2, c, *size, seed)
     flags = torch.tensor([True, False])
-    once = geometry.hflip(x, flags)
+    once = transforms.hflip(x, flags)
     assert torch.equal(once[0], x[0].flip(2).float()) and torch.equal(once[1], x[1].float())
-    assert torch.equal(geometry.hflip(once, flags), x.float())
-    assert torch.equal(geometry.warp(x, geometry.whole(torch.tensor([size] * 2)), size), x.float())
+    assert torch.equal(transforms.hflip(once, flags), x.float())
+    assert torch.equal(sample.warp(x, geometry.whole(torch.tensor([size] * 2)), size), x.float())
 
 
 @given(seed=SEEDS, dx=hyp.integers(-4, 4), dy=hyp.integers(-4, 4))
 def test_shifts_by_whole_pixels_are_copies_with_mirrored_edges(seed, dx, dy):
     x = pictures(1, 3, 9, 7, seed)
-    made = geometry.translate(x, torch.tensor([[dx, dy]]))
+    made = transforms.translate(x, torch.tensor([[dx, dy]]))
     wide = torch.cat([x.flip(3), x, x.flip(3)], 3)
     wide = torch.cat([wide.flip(2), wide, wide.flip(2)], 2)
     assert torch.equal(made, wide[:, :, 9 - dy : 18 - dy, 7 - dx : 14 - dx].float())
@@ -106,7 +106,7 @@ def test_shifts_by_whole_pixels_are_copies_with_mirrored_edges(seed, dx, dy):
 def test_a_picture_of_one_colour_stays_so(size, padding, dtype):
     x = torch.full((4, 3, 150, 170), 77, dtype=dtype)
     for m in (drawn(4, 1), geometry.compose(drawn(4, 2), geometry.zoom(torch.full((4,), 0.2)))):
-        assert torch.allclose(geometry.warp(x, m, size, padding=padding), torch.tensor(77.0), atol=1e-3)
+        assert torch.allclose(sample.warp(x, m, size, padding=padding), torch.tensor(77.0), atol=1e-3)
 
 
 @pytest.mark.parametrize("padding", ["reflection", "border", "zeros"])
@@ -119,10 +119,10 @@ def test_what_lies_beside_the_picture_on_its_canvas_never_shows(padding, interpo
         beside[i, :, :h, :w] = False
     m = geometry.compose(drawn(3, 5), geometry.zoom(torch.full((3,), 0.8)))
     how = {"padding": padding, "interpolation": interpolation}
-    found = [geometry.warp(x.masked_fill(beside, value), m, size, sizes, **how) for value in (0, 255)]
+    found = [sample.warp(x.masked_fill(beside, value), m, size, sizes, **how) for value in (0, 255)]
     assert torch.equal(*found)
     for i, (h, w) in enumerate(sizes.tolist()):  # and each is what it would be alone
-        alone = geometry.warp(x[i : i + 1, :, :h, :w], m[i : i + 1], size, **how)
+        alone = sample.warp(x[i : i + 1, :, :h, :w], m[i : i + 1], size, **how)
         tolerance = 1e-2 if size == (110, 120) or interpolation == "nearest" else 40  # fewer samples for it alone
         assert (alone.float() - found[0][i].float()).abs().mean() < tolerance
 
@@ -135,14 +135,14 @@ def test_pictures_one_by_one_are_what_many_samples_give(shrink, padding):
         3, 1, side, side, generator=torch.Generator().manual_seed(0)
     )
     m = drawn(3, 7)
-    made = geometry.warp(x, m, (110, 110), padding=padding)
-    assert (made - geometry.warp(x, m, (110, 110), padding=padding, samples=12)).abs().mean() < 0.15
+    made = sample.warp(x, m, (110, 110), padding=padding)
+    assert (made - sample.warp(x, m, (110, 110), padding=padding, samples=12)).abs().mean() < 0.15
 
 
 def test_zeros_beyond_the_edges():
     x = torch.full((1, 1, 120, 120), 50.0)
     for size in ((40, 40), (120, 120)):
-        made = geometry.warp(x, geometry.zoom(torch.tensor([0.5])), size, padding="zeros")
+        made = sample.warp(x, geometry.zoom(torch.tensor([0.5])), size, padding="zeros")
         middle, n = made[0, 0, size[0] // 2], size[0]
         assert middle[: n // 4 - 2].abs().max() == 0 and torch.allclose(middle[n // 4 + 2 : n // 2], torch.tensor(50.0))
 
@@ -154,7 +154,7 @@ def test_a_bright_dot_goes_where_its_point_goes(seed, size):
     at = torch.randint(60, 90, (2,), generator=torch.Generator().manual_seed(seed)).tolist()
     x[0, 0, at[1] - 4 : at[1] + 5, at[0] - 4 : at[0] + 5] = 1
     m = geometry.compose(drawn(1, seed, 0.7), geometry.zoom(torch.tensor([0.4])))
-    seen = geometry.warp(x, m, size, padding="zeros")[0, 0]
+    seen = sample.warp(x, m, size, padding="zeros")[0, 0]
     point = torch.tensor([[[(at[0] + 0.5) / 90 - 1, (at[1] + 0.5) / 75 - 1]]])
     expected = geometry.warp_points(point, m)[0, 0]
     v, u = ((torch.arange(n) + 0.5) * 2 / n - 1 for n in size)
@@ -168,7 +168,7 @@ def test_a_bright_dot_goes_where_its_point_goes(seed, size):
 @given(seed=SEEDS, padding=hyp.sampled_from(["reflection", "border", "zeros"]))
 def test_masks_keep_their_values_and_type(seed, padding):
     mask = torch.randint(0, 5, (2, 1, 30, 40), dtype=torch.int16) * 3
-    made = geometry.warp(mask, drawn(2, seed), (17, 23), interpolation="nearest", padding=padding, fill=-100)
+    made = sample.warp(mask, drawn(2, seed), (17, 23), interpolation="nearest", padding=padding, fill=-100)
     allowed = {0, 3, 6, 9, 12} | ({-100} if padding == "zeros" else set())
     assert made.dtype == torch.int16 and set(made.unique().tolist()) <= allowed
 
@@ -178,7 +178,7 @@ def test_masks_keep_their_values_and_type(seed, padding):
 def test_a_fine_checkerboard_shrinks_to_grey(shrink, out):
     n = out * shrink
     board = ((torch.arange(n)[:, None] + torch.arange(n)) % 2 * 255).to(torch.uint8)[None, None]
-    made = geometry.warp(board, geometry.whole(torch.tensor([[n, n]])), (out, out))
+    made = sample.warp(board, geometry.whole(torch.tensor([[n, n]])), (out, out))
     error = (made - 127.5).abs()[0, 0]
     assert error[1:-1, 1:-1].max() < 0.01 and error.max() < 4  # in the corners an edge pixel is its own neighbour
 
@@ -186,7 +186,7 @@ def test_a_fine_checkerboard_shrinks_to_grey(shrink, out):
 @pytest.mark.parametrize("degrees", [9.0, -30.0])
 def test_rotation_turns_as_torchvisions(degrees):
     x = smooth(120, 160)
-    made = geometry.rotate(x, torch.tensor([degrees]))[..., 45:75, 60:100]
+    made = transforms.rotate(x, torch.tensor([degrees]))[..., 45:75, 60:100]
     other = peer.rotate(x, degrees, interpolation=InterpolationMode.BILINEAR)[..., 45:75, 60:100]
     assert (made - other).abs().max() < 0.5
 
@@ -196,7 +196,7 @@ def test_perspective_is_torchvisions():
     ends = [[(a + 1) * 80 - 0.5, (b + 1) * 60 - 0.5] for a, b in corners[0].tolist()]
     starts = [[(a + 1) * 80 - 0.5, (b + 1) * 60 - 0.5] for a, b in CORNERS.tolist()]
     other = peer.perspective(x, starts, ends, interpolation=InterpolationMode.BILINEAR)
-    assert (geometry.distort(x, corners) - other)[..., 20:-20, 20:-20].abs().max() < 0.6
+    assert (transforms.distort(x, corners) - other)[..., 20:-20, 20:-20].abs().max() < 0.6
 
 
 def test_views_of_evaluation():
@@ -208,9 +208,9 @@ def test_views_of_evaluation():
     padded = geometry.warp_points(point, geometry.pad(sizes, (64, 64)))[:, 0]
     assert torch.allclose(padded, torch.tensor([[1.0, 0.5], [0.5, 1.0]]))
     x = smooth(100, 200)
-    assert geometry.resized_crop(x, torch.tensor([[-1.0, -1, 0, 1]]), (100, 100)).shape == (1, 2, 100, 100)
-    assert torch.equal(geometry.resized_crop(x, torch.tensor([[-1.0, -1, 0, 1]]), (100, 100)), x[..., :100])
-    assert geometry.magnify(x, torch.tensor([2.0])).shape == x.shape
+    assert transforms.resized_crop(x, torch.tensor([[-1.0, -1, 0, 1]]), (100, 100)).shape == (1, 2, 100, 100)
+    assert torch.equal(transforms.resized_crop(x, torch.tensor([[-1.0, -1, 0, 1]]), (100, 100)), x[..., :100])
+    assert transforms.magnify(x, torch.tensor([2.0])).shape == x.shape
 
 
 def test_the_number_of_threads_changes_nothing_and_is_kept():
@@ -219,7 +219,7 @@ def test_the_number_of_threads_changes_nothing_and_is_kept():
         found = []
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            found.append(geometry.warp(x, m, (112, 112)))
+            found.append(sample.warp(x, m, (112, 112)))
             assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(n)
@@ -229,20 +229,20 @@ def test_the_number_of_threads_changes_nothing_and_is_kept():
 def test_the_pictures_themselves_are_left_alone_whatever_their_layout():
     x = smooth(150, 150)
     before, m = x.clone(), drawn(1, 4)
-    made = geometry.warp(x, m, (112, 112))
+    made = sample.warp(x, m, (112, 112))
     assert torch.equal(x, before)
-    other = geometry.warp(x.contiguous(memory_format=torch.channels_last), m, (112, 112))
+    other = sample.warp(x.contiguous(memory_format=torch.channels_last), m, (112, 112))
     assert torch.allclose(made, other, atol=1e-4) and made.is_contiguous()
 
 
 def test_mistakes_are_named():
     x, m = pictures(2), geometry.whole(torch.tensor([[12, 10]] * 2))
     with pytest.raises(DataError, match=r"expected pictures \[b, c, h, w\]"):
-        geometry.warp(x[0], m, (5, 5))
+        sample.warp(x[0], m, (5, 5))
     with pytest.raises(DataError, match=r"\(1, 3, 3\)"):
-        geometry.warp(x, m[:1], (5, 5))
+        sample.warp(x, m[:1], (5, 5))
     with pytest.raises(SettingError, match="'cubic'"):
-        geometry.warp(x, m, (5, 5), interpolation="cubic")
+        sample.warp(x, m, (5, 5), interpolation="cubic")
     with pytest.raises(SettingError, match="'wrap'"):
-        geometry.warp(x, m, (5, 5), padding="wrap")
-    assert math.isfinite(geometry.warp(x, m, (5, 5)).sum().item())
+        sample.warp(x, m, (5, 5), padding="wrap")
+    assert math.isfinite(sample.warp(x, m, (5, 5)).sum().item())

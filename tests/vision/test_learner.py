@@ -158,7 +158,7 @@ def test_numbers_are_predicted_in_their_own_units():
     dls = ImageDataLoaders.from_arrays((x, y), 0.25, bs=16, aug=None)
     learn = vision_learner(dls, metrics=["rmse"], **SMALL)
     learn.fit_one_cycle(12, progress=False)
-    assert learn.history[-1]["valid_rmse"] < 0.3 * y.std()
+    assert learn.history[-1]["valid_rmse"] < 0.4 * y.std()
     assert learn.predict(x[:1])["prediction"].iloc[0] == pytest.approx(y[0], abs=0.5 * y.std())
 
 

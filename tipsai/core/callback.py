@@ -38,6 +38,7 @@ class Callback:
     """
 
     order: int = 0
+    cost: float = 1.0  # of a fit's steps, over that of as many without this callback; time budgets multiply by it
 
     def before_fit(self, st: TrainState) -> None: ...
     def before_epoch(self, st: TrainState) -> None: ...

@@ -1,6 +1,6 @@
 """The splits of a data set together: DataLoaders; and a split on its way to the device: Feed."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -166,6 +166,14 @@ class DataLoaders:
     def present(self, items: Any, columns: dict[str, Any]) -> Any:
         """Predictions as a person wants them; a table's come as a DataFrame."""
         return columns
+
+    def as_evaluated(self, batches: Iterable[Batch], device: torch.device | str = "cpu") -> Iterator[Batch]:
+        """Batches as evaluation sees them: on the device, batch transforms done, without randomness."""
+        for batch in batches:
+            batch = batch.to(torch.device(device))
+            for transform in self.batch_tfms:
+                batch = transform(batch, None)
+            yield batch
 
     def feed(self, split: str, device: torch.device) -> Feed:
         """One of "train" and "valid" (or, for Learner.test, "test") on a device."""

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,15 +38,6 @@ def first(batches: Iterable[Batch], n: int) -> Batch:
             break
     x, y = (tuple(torch.cat(parts) for parts in zip(*fields, strict=True)) for fields in zip(*taken, strict=True))
     return Batch(x, y)
-
-
-def plainly(dls: "DataLoaders", batches: Iterable[Batch], device: torch.device | str = "cpu") -> Iterator[Batch]:
-    """Batches as evaluation sees them: on the device, batch transforms done, without randomness."""
-    for batch in batches:
-        batch = batch.to(torch.device(device))
-        for transform in dls.batch_tfms:
-            batch = transform(batch, None)
-        yield batch
 
 
 def short(text: object, most: int = 18) -> str:
@@ -221,7 +212,7 @@ def show_batch(dls: "DataLoaders", n: int, split: str, seed: int, epoch: int) ->
 def show_results(dls: "DataLoaders", model: nn.Module, output: Any, device: torch.device, n: int) -> Any:
     """See Learner.show_results."""
     loader, blocks = dls.feed("valid", device).loader, _blocks(dls)
-    batch = first(plainly(dls, loader.sample(n, SEED), device), n)
+    batch = first(dls.as_evaluated(loader.sample(n, SEED), device), n)
     with evaluating(model):
         raw = predict_batch(model, batch, output).float().cpu()
     batch, pred = batch.to(torch.device("cpu")), blocks[1].decide(raw)

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import math
 import time
 
 from tipsai import optim
@@ -41,18 +42,22 @@ def epochs_within(learn: Learner, minutes: float) -> float:
         batches = itertools.chain.from_iterable(
             source.batches(seed=learn.seed, epoch=epoch) for epoch in itertools.count()
         )
+        last = time.perf_counter()
         for i, batch in enumerate(batches):
-            start = time.perf_counter()
             step(st, (batch,), events)
             float(st.pending_losses[-1])  # waits for the device, so that the whole step is timed
+            now = time.perf_counter()
             if i >= WARMUP_STEPS:
-                times.append(time.perf_counter() - start)
+                times.append(now - last)  # reading the batch included
+            last = now
             if sum(times) > measuring:
                 break
         start = time.perf_counter()
         if learn.dls.valid is not None:
             learn.validate()
         validation = time.perf_counter() - start
-    per_epoch = sorted(times)[len(times) // 2] * 1.05 * len(source) + validation  # a margin for what is not a step
+    cost = math.prod(cb.cost for cb in learn.callbacks)
+    step_seconds = sum(times) / len(times) * 1.05 * cost  # a margin for what is not a step
+    per_epoch = step_seconds * len(source) + validation
     left = max(seconds - (time.perf_counter() - began), 0.0)
     return max(left / per_epoch, 1 / len(source))

@@ -11,8 +11,9 @@ from torch import Tensor
 from tipsai.core.errors import DataError, SettingError
 from tipsai.core.state import Batch
 from tipsai.data.loaders import BatchTransform, Draw
-from tipsai.vision import colour, geometry
-from tipsai.vision.geometry import Padding, Size
+from tipsai.vision import colour, geometry, sample
+from tipsai.vision.geometry import Size
+from tipsai.vision.sample import Padding
 
 Kind = Literal["label", "mask", "points"]  # what a warp of the picture does to its target
 IGNORED = -100  # of masks, where they show nothing; CrossEntropy's default
@@ -234,7 +235,7 @@ class View:
 
     def __call__(self, batch: Batch, draw: Draw | None = None) -> Batch:
         x_bchw, sizes_b2 = _pictures(batch)
-        with geometry.one_thread():
+        with sample.one_thread():
             m_b33 = self.matrix(sizes_b2)
         return self.show(batch, x_bchw, m_b33, sizes_b2, "zeros" if self.view == "pad" else "reflection")
 
@@ -249,9 +250,9 @@ class View:
     ) -> Batch:
         """A batch through a homography, colour factors (see colour.jitter), and the normalisation."""
         top = 1.0 if x_bchw.is_floating_point() else 255.0
-        x_bchw = geometry.warp(x_bchw, m_b33, self.size, sizes_b2, padding=padding)
+        x_bchw = sample.warp(x_bchw, m_b33, self.size, sizes_b2, padding=padding)
         factors = {name: factor_b.to(x_bchw.device) for name, factor_b in (factors or {}).items()}
-        with geometry.one_thread():
+        with sample.one_thread():
             mean_bc = x_bchw.mean((2, 3)) / top if factors else x_bchw.new_zeros(x_bchw.shape[:2])
             changed = colour.jitter(mean_bc, **factors)
         x_bchw = colour.apply(x_bchw, changed, self.mean, self.std, top=top, overwrite=True)
@@ -265,7 +266,7 @@ class View:
             points = geometry.warp_points(y[0].reshape(len(y[0]), -1, 2), m_b33)
             return (points.reshape(y[0].shape), *y[1:])
         mask_b1hw = y[0] if y[0].ndim == 4 else y[0][:, None]
-        warped = geometry.warp(
+        warped = sample.warp(
             mask_b1hw, m_b33, self.size, *y[1:2], interpolation="nearest", padding=padding, fill=self.fill
         )
         return (warped[:, 0].long(),)
@@ -302,21 +303,24 @@ class Augment:
         fill: int = IGNORED,
     ) -> None:
         self.settings, self.plain = settings, View(size, mean, std, kind, view, fill)
+        self.training = self.plain  # of another size while pictures grow; see progressive.Progressive
 
     def __call__(self, batch: Batch, draw: Draw | None) -> Batch:
-        if draw is None or self.settings is None:
+        if draw is None:
             return self.plain(batch)
+        if self.settings is None:
+            return self.training(batch)
         x_bchw, sizes_b2 = _pictures(batch)
-        drawn = draw_parameters(self.settings, len(x_bchw), self.plain.size, draw.generator("augment"))
+        drawn = draw_parameters(self.settings, len(x_bchw), self.training.size, draw.generator("augment"))
         drawn = Drawn(*(parameter.to(sizes_b2.device, non_blocking=True) for parameter in drawn))
         factors = {
             f"{name}_b": getattr(drawn, name)
             for name in ("brightness", "contrast", "saturation", "hue")
             if getattr(self.settings, name)
         }
-        with geometry.one_thread():
-            m_b33 = matrix(self.settings, drawn, sizes_b2, self.plain.size)
-        made = self.plain.show(batch, x_bchw, m_b33, sizes_b2, self.settings.padding, factors)
+        with sample.one_thread():
+            m_b33 = matrix(self.settings, drawn, sizes_b2, self.training.size)
+        made = self.training.show(batch, x_bchw, m_b33, sizes_b2, self.settings.padding, factors)
         if self.settings.erase:
             erase(made.x[0], drawn.erase)
         return made

@@ -50,6 +50,7 @@ class ImageBlock(Block):
         view: how a picture of another shape is brought to size in evaluation: "crop" its middle, "squish" it, or "pad".
         mean: of each channel, of values in 0..1; from training pictures by default (DA12).
         std: likewise.
+        mirrored: whether a picture means the same when left and right are exchanged, so that test-time augmentation may.
     """
 
     draws = True
@@ -62,8 +63,10 @@ class ImageBlock(Block):
         view: str = "crop",
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        mirrored: bool = True,
     ) -> None:
         self.size, self.channels, self.at_least, self.view = size, channels, at_least, view
+        self.mirrored = mirrored
         self.normalization = Standardize()
         if mean is not None and std is not None:
             self.normalize(mean, std)
@@ -144,11 +147,14 @@ class ImageBlock(Block):
             "view": self.view,
             "mean": self.mean,
             "std": self.std,
+            "mirrored": self.mirrored,
         }
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> "ImageBlock":
-        return cls(tuple(d["size"]), d["channels"], d["at_least"], d["view"], d["mean"], d["std"])
+        return cls(
+            tuple(d["size"]), d["channels"], d["at_least"], d["view"], d["mean"], d["std"], d.get("mirrored", True)
+        )
 
 
 class MaskBlock(Block):

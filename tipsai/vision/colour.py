@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tipsai.core.errors import SettingError
-from tipsai.vision.geometry import SMALL, in_threads
+from tipsai.vision.sample import SMALL, in_threads
 
 LUMA = (0.2989, 0.587, 0.114)  # of RGB, as torchvision and Pillow weigh it (ITU-R 601-2)
 _YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))  # NTSC: luma and two of colour

@@ -2,7 +2,7 @@
 
 import copy
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, TypedDict, Unpack
@@ -12,7 +12,7 @@ import pandas as pd
 from torch import Tensor
 
 from tipsai.core.errors import DataError, SettingError
-from tipsai.data.block import Block, EncodedItems
+from tipsai.data.block import Block
 from tipsai.data.dataloaders import DataLoaders
 from tipsai.data.loaders import ItemLoader, Loader, RowLoader, check_bs, default_workers
 from tipsai.data.processor import Standardize
@@ -21,8 +21,8 @@ from tipsai.vision import defaults, parts, show, sources
 from tipsai.vision.augment import Augment, Augmentation, Kind, views
 from tipsai.vision.blocks import ImageBlock, MaskBlock, PointBlock
 from tipsai.vision.parts import Part
-from tipsai.vision.rows import PictureRows, memory_budget
-from tipsai.vision.targets import TASK_OF, in_outline, infer_task, one_by_one, points_of, target_block
+from tipsai.vision.rows import NewPictures, PictureItems, PictureLoader, PictureRows, memory_budget, unreadable
+from tipsai.vision.targets import TASK_OF, in_outline, in_pixels, infer_task, one_by_one, points_of, target_block
 
 log = logging.getLogger("tipsai")
 
@@ -66,6 +66,7 @@ class ImageDataLoaders(DataLoaders):
     aug: Augmentation | None
     items: dict[str, Sequence[Any]]
     targets: dict[str, Sequence[Any]]
+    asked: NewPictures | None = None  # what test_dl was last asked for; its problems are known once it was read
 
     @classmethod
     def from_folder(
@@ -102,6 +103,13 @@ class ImageDataLoaders(DataLoaders):
             task = "segmentation" if task is None else task
         elif values is not None or names is not None or ignore is not None:
             raise SettingError(f"values, names and ignore are for masks, and {path} holds none; leave them out.")
+        fitting = "segmentation" if found.masks is not None else "classification"
+        if task is not None and task in TASK_OF.values() and task != fitting:
+            holds = "masks" if found.masks is not None else "a folder for each class"
+            raise SettingError(
+                f"task is {task!r}, and {path} holds {holds}, which is {fitting}. Leave task out; where a table holds the "
+                "targets, use ImageDataLoaders.from_csv."
+            )
         if found.masks is None and found.labels is None:
             raise DataError(
                 f"{path} holds pictures without labels; expected a folder for each class (path/cat/1.jpg), or images and masks. "
@@ -256,7 +264,7 @@ class ImageDataLoaders(DataLoaders):
             raise DataError(f"all pictures are of the class {train.targets[0]!r}; expected at least two classes.")
         made.blocks = (x_block, y_block)
         made.base_bs = defaults.batch_size(x_block.size, len(train))
-        made._load(readable, check_bs(options.get("bs") or made.base_bs), options.get("n_workers"))
+        made._load(readable, options.get("bs"), options.get("n_workers"))
         made.n_epochs = defaults.n_epochs(len(train))
         made._transform()
         made._say(readable)
@@ -265,11 +273,17 @@ class ImageDataLoaders(DataLoaders):
     def _plan(self, given: Mapping[str, Part], options: ImageOptions) -> tuple[ImageBlock, bool]:
         """The picture's block, as far as a look at the headers tells, and whether pictures are kept in memory."""
         seen = parts.look(given["train"].items)
-        size = as_size(options.get("size") or defaults.picture_size(seen.sizes))
+        size = as_size(defaults.picture_size(seen.sizes) if options.get("size") is None else options["size"])  # type: ignore[arg-type]
         self.aug = _augmentation(options.get("aug", "auto"), size)
         view = options.get("view") or ("squish" if self.task in ("segmentation", "points") else "crop")
         need = defaults.at_least(size, self.aug.scale[0] if self.aug is not None else 1.0)
-        block = ImageBlock(size, options.get("channels") or seen.channels, need, view)
+        channels = options.get("channels")
+        if channels not in (None, 1, 3, 4):
+            raise SettingError(f"channels is {channels!r}; expected 1 (grey), 3 (RGB) or 4 (RGBA).")
+        if view not in ("crop", "squish", "pad"):
+            raise SettingError(f"view is {view!r}; expected 'crop', 'squish' or 'pad'.")
+        mirrored = self.aug is None or self.aug.flip > 0
+        block = ImageBlock(size, channels or seen.channels, need, view, mirrored=mirrored)
         cache = options.get("cache")
         if cache is None:
             cache = sum(map(len, given.values())) * seen.bytes_each(need) <= memory_budget()
@@ -280,18 +294,23 @@ class ImageDataLoaders(DataLoaders):
         made: dict[str, Part] = {}
         reasons: dict[str, str] = {}
         for name, part in given.items():
+            if self.task == "segmentation":
+                part, faults = parts.sound(part)
+                reasons |= faults
             made[name], faults = parts.read(part, block, kept)
-            reasons |= {str(part.items[i]): reason for i, reason in faults.items()}
+            reasons |= faults
         if reasons:
-            self.findings.append(parts.unreadable(reasons, sum(map(len, given.values()))))
+            self.findings.append(unreadable(reasons, sum(map(len, given.values()))))
             log.warning("%s", self.findings[-1])
         return made
 
-    def _load(self, readable: Mapping[str, Part], bs: int, n_workers: int | None) -> None:
+    def _load(self, readable: Mapping[str, Part], bs: int | None, n_workers: int | None) -> None:
         assert self.blocks is not None
         self.items = {name: part.items for name, part in readable.items()}
         self.targets = {name: part.targets for name, part in readable.items()}
         workers = default_workers() if n_workers is None else n_workers
+        assert self.base_bs is not None
+        bs = self.base_bs if bs is None else check_bs(bs)
         for name, part in readable.items():
             training = name == "train"
             at_once = bs if training else 2 * bs  # no gradients are kept
@@ -300,8 +319,8 @@ class ImageDataLoaders(DataLoaders):
                 targets = [self.blocks[1].encode(target) for target in part.targets]
                 loader = RowLoader(PictureRows(part.pictures, targets, self.blocks), at_once, shuffle=training)
             else:
-                data = EncodedItems(self.blocks, part.items, part.targets)
-                loader = ItemLoader(data, at_once, shuffle=training, n_workers=workers, collate=data.collate)
+                data = PictureItems(self.blocks, part.items, part.targets)
+                loader = PictureLoader(data, at_once, shuffle=training, n_workers=workers, collate=data.collate)
             setattr(self, name, loader)
 
     def _transform(self) -> None:
@@ -310,10 +329,9 @@ class ImageDataLoaders(DataLoaders):
         block = self.picture
         kind: Kind = getattr(self.blocks[1], "geometry", "label")
         self.batch_tfms = (Augment(self.aug, block.size, block.mean, block.std, kind=kind, view=block.view),)
-        mirrored = (
-            self.aug is None or self.aug.flip > 0
-        )  # where a mirrored picture may be of another class, it stays out
-        looks = views(block.size, block.mean, block.std, flip=mirrored, view=block.view) if kind == "label" else []
+        looks = (
+            views(block.size, block.mean, block.std, flip=block.mirrored, view=block.view) if kind == "label" else []
+        )
         self.views = tuple((look,) for look in looks)
 
     @classmethod
@@ -332,12 +350,19 @@ class ImageDataLoaders(DataLoaders):
         assert isinstance(block, ImageBlock)
         return block
 
+    @property
+    def augment(self) -> Augment:
+        """The batch transform of these pictures."""
+        found = self.batch_tfms[0]
+        assert isinstance(found, Augment)
+        return found
+
     def show_transforms(self, i: int = 0, n: int = 4, split: str = "train") -> Any:
         """One picture at every stage of its way to the model, as a figure (DA02); see vision.show.transforms."""
         return show.transforms(self, i, n, split)
 
     def resized(self, size: int | tuple[int, int], bs: int | None = None) -> Self:
-        """These pictures at another size, for progressive resizing (DA03): learn.dls = dls.resized(128).
+        """These pictures at another size, for progressive resizing (DA03): learn.dls = learn.dls.resized(128).
 
         The pictures, their split and the blocks are shared. Pictures are read anew only if they lie on the disk.
         """
@@ -369,7 +394,7 @@ class ImageDataLoaders(DataLoaders):
             loader = copy.copy(loader)
             if isinstance(loader, ItemLoader):
                 data = loader.dataset
-                loader.dataset = EncodedItems(self.blocks, data.x, data.y)
+                loader.dataset = PictureItems(self.blocks, data.x, data.y)
                 loader.collate = loader.dataset.collate
             if bs is not None:
                 loader.bs = check_bs(bs) if name == "train" else 2 * bs
@@ -378,20 +403,31 @@ class ImageDataLoaders(DataLoaders):
 
     # --- new pictures ---------------------------------------------------------------------------------------------
 
-    def test_dl(self, items: Any, bs: int | None = None) -> Loader:
+    def test_dl(self, items: Any, bs: int | None = None) -> NewPictures:
         """A loader of new pictures: a folder, a path, several paths, PIL pictures or arrays.
 
+        One that cannot be read is blank, which is said; see rows.NewPictures.
+
         Raises:
-            DataError: a picture cannot be read.
+            DataError: there is no such file, or no picture in the folder.
         """
-        assert self.blocks is not None
-        data = EncodedItems(self.blocks, as_items(items), None)
-        return ItemLoader(data, bs or 2 * self.bs, n_workers=default_workers(), collate=data.collate)
+        self.asked = NewPictures(as_items(items), self.picture, 2 * self.bs if bs is None else bs)
+        return self.asked
 
     def present(self, items: Any, columns: dict[str, Any]) -> pd.DataFrame:
-        """A row a picture, with its path where it has one."""
+        """A row a picture, with its path where it has one; points in pixels of the picture as it is.
+
+        A picture that could not be read has empty cells, and the reason stands in a column `problem`, which is there only
+        then.
+        """
         given = as_items(items)
-        names = [str(item) if isinstance(item, str | Path) else str(i) for i, item in enumerate(given)]
+        names = NewPictures(given, self.picture, 1).names
+        if self.task == "points":
+            columns = in_pixels(columns, self.picture, given)
+        problems = self.asked.problems if self.asked is not None and self.asked.names == names else {}
+        if problems:
+            columns = {name: _emptied(values, problems) for name, values in columns.items()}
+            columns["problem"] = [problems.get(i, "") for i in range(len(given))]
         return pd.DataFrame(columns, index=pd.Index(names, name="path"))
 
     def _say(self, readable: Mapping[str, Part]) -> None:
@@ -424,6 +460,8 @@ def as_items(given: Any) -> list[Any]:
         DataError: there is no such file, or no picture in the folder.
     """
     if isinstance(given, str | Path):
+        if not Path(given).exists():
+            raise DataError(f"there is no file or folder {given}. Check the path.")
         return sources.list_pictures(given) if Path(given).is_dir() else [given]
     if isinstance(given, pd.Series):
         return list(given)
@@ -432,6 +470,16 @@ def as_items(given: Any) -> list[Any]:
         one = given.ndim == 2 or (given.ndim == 3 and channels in (1, 3, 4))
         return [given] if one else list(parts.planes(given))
     return list(given) if isinstance(given, list | tuple) else [given]
+
+
+def _emptied(values: Sequence[Any], places: Container[int]) -> Any:
+    """A column with nothing at these places: NaN among floats, else None, which leaves the others' type alone."""
+    if isinstance(values, np.ndarray) and values.dtype.kind == "f":
+        return np.where([i in places for i in range(len(values))], np.nan, values)
+    made = np.empty(len(values), object)
+    for i, value in enumerate(values):
+        made[i] = None if i in places else value
+    return made
 
 
 def _augmentation(given: Augmentation | str | None, size: tuple[int, int]) -> Augmentation | None:

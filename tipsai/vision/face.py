@@ -1,15 +1,23 @@
 """What the command line asks of pictures."""
 
-from collections.abc import Mapping
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
 
+from tipsai.container import writing
+from tipsai.core.errors import DataError
 from tipsai.learner import Learner
 from tipsai.vision.data import ImageDataLoaders
 from tipsai.vision.demo import run as demo
 from tipsai.vision.learner import vision_learner
+from tipsai.vision.targets import in_picture
 
 METRICS = {
     "classification": ["accuracy"],
@@ -42,7 +50,52 @@ def learner(config: Mapping[str, Any]) -> Learner:
     )
 
 
-def predict(learn: Learner, source: str) -> pd.DataFrame:
-    """A row a picture of a folder: its path and what the model says."""
-    made: pd.DataFrame = learn.predict(source)
+def predict(learn: Learner, source: str, masks: Path | None = None) -> pd.DataFrame:
+    """A row a picture of a folder: its path and what the model says; of masks the share of each class.
+
+    Args:
+        learn: with a model of pictures.
+        source: a folder or a picture.
+        masks: a folder for predicted masks, as PNG: of the pictures' names and sizes, with the values of the training masks.
+    """
+    dls = learn.dls
+    assert isinstance(dls, ImageDataLoaders)
+    if dls.task == "segmentation":
+        made = dls.present(source, _shares(learn, source, masks))
+    else:
+        made = learn.predict(source)
     return made.reset_index()
+
+
+def _shares(learn: Learner, source: str, masks: Path | None) -> dict[str, Any]:
+    """The columns of shares; masks are written as they come, since together they may be larger than memory."""
+    dls = learn.dls
+    assert isinstance(dls, ImageDataLoaders) and dls.blocks is not None
+    loader = dls.test_dl(source)
+    names = mask_names(loader.items, source)
+    columns: list[dict[str, Any]] = []
+    n_done = 0
+    for pred, _ in learn.iter_preds(loader):
+        columns.append(dls.blocks[1].predictions(pred))
+        for i, mask in enumerate(columns[-1].pop("prediction"), n_done):
+            if masks is not None and i not in loader.problems:
+                _write(masks / names[i], in_picture(mask, dls.picture, loader.items[i]))
+        n_done += len(pred)
+    return {name: np.concatenate([part[name] for part in columns]) for name in columns[0]}
+
+
+def mask_names(paths: Sequence[str | Path], source: str) -> list[str]:
+    """Where a picture's mask goes: its path within the source with the ending .png, added where two would meet."""
+    within = [os.path.relpath(path, source) if os.path.isdir(source) else os.path.basename(path) for path in paths]
+    stems = [os.path.splitext(name)[0] for name in within]
+    times = Counter(stems)
+    return [f"{stem if times[stem] == 1 else name}.png" for stem, name in zip(stems, within, strict=True)]
+
+
+def _write(path: Path, mask: NDArray[Any]) -> None:
+    if mask.max() > 65535:
+        raise DataError(
+            f"the mask {path} holds the value {mask.max()}, and a PNG at most 65535. Use learn.predict in Python."
+        )
+    with writing(path) as file:
+        Image.fromarray(mask.astype(np.uint8 if mask.max() < 256 else np.uint16)).save(file, "PNG")

@@ -17,10 +17,11 @@ from tipsai.core.step import fast_bf16
 from tipsai.data.block import CategoryBlock
 from tipsai.learner import Learner, pick_device
 from tipsai.losses import CrossEntropy
-from tipsai.optim import n_parameters
+from tipsai.optim import layer_groups, n_parameters
 from tipsai.vision import backbone, defaults, unet
 from tipsai.vision.backbone import WeightsError
 from tipsai.vision.data import ImageDataLoaders
+from tipsai.vision.progressive import Progressive
 
 log = logging.getLogger("tipsai")
 
@@ -39,6 +40,7 @@ def vision_learner(
     cutmix: float | None = None,
     label_smoothing: float | None = None,
     class_weights: str | Mapping[Any, float] | None = None,
+    progressive: bool = False,
     channels_last: bool = True,
     compile: bool = False,
     lr: float | Sequence[float] | None = None,
@@ -61,10 +63,11 @@ def vision_learner(
         depth: residual blocks a stage of the built-in network.
         act: activation of the built-in network: relu, leaky_relu, gelu, silu, ...
         dropout: before the last layer.
-        mixup: alpha; by defaults.mixing (TR03).
-        cutmix: alpha; likewise.
+        mixup: alpha of mixup (TR03); off by default.
+        cutmix: alpha of CutMix; off by default. With both, half of the batches are cut.
         label_smoothing: share of the probability that is spread over all classes while training.
         class_weights: "balanced", or a weight for each class, in the training loss (DA13).
+        progressive: train the first half of the epochs on pictures of three quarters of the size (DA03).
         channels_last: keep pictures and weights with channels innermost, which convolutions like best.
         compile: torch.compile the model; needs a compiler on this machine.
         lr: peak rate, or one a layer group; by the model and where its weights come from by default.
@@ -103,19 +106,27 @@ def vision_learner(
             dls = dls.normalized(*statistics)
     if compile:
         model.compile()
-    if options.get("precision", "auto") == "auto" and fast_bf16(pick_device(options.get("device"))):
-        options["precision"] = "bf16"
-    default_lr: Any = defaults.peak_lr(n_parameters(model), dls.bs, dls.base_bs or dls.bs)
-    groups = len(backbone.splitter(model)) if isinstance(model, backbone.VisionModel | unet.UNet) else 1
+    precision = options.pop("precision", "auto")
+    bf16 = precision == "auto" and fast_bf16(pick_device(options.get("device")))
+    options["precision"] = "bf16" if bf16 else precision
     if with_weights:
-        default_lr = defaults.fine_tuning_lr(groups)
-    loss = _loss(loss_fn, target, dls, class_weights, label_smoothing)
-    extra: list[Any] = [MixUp(target, mixup)] if mixup else []
-    extra += [CutMix(target, cutmix)] if cutmix else []
+        groups = len(layer_groups(model, backbone.splitter))
+        default_lr: float | list[float] | None = defaults.fine_tuning_lr(groups)
+        rule = "AR03: defaults.fine_tuning_lr"
+    elif options.get("opt", "adamw") == "adamw" and any(isinstance(m, nn.BatchNorm2d) for m in model.modules()):
+        default_lr = defaults.peak_lr(n_parameters(model), dls.bs, dls.base_bs or dls.bs)
+        rule = "TR01 for convolutions with batch norm: defaults.peak_lr, TR06 for bs"
+    else:
+        default_lr, rule = None, ""
+    extra: list[Any] = []
+    if mixup:
+        extra.append(MixUp(target, mixup))
+    if cutmix:
+        extra.append(CutMix(target, cutmix, p=0.5 if mixup else 1.0))
     learn = Learner(
         dls,
         model,
-        loss_fn=loss,
+        loss_fn=_loss(loss_fn, target, dls, class_weights, label_smoothing),
         lr=default_lr if lr is None else lr,
         wd=defaults.WD if wd is None else wd,
         callbacks=[*callbacks, *extra],
@@ -123,8 +134,23 @@ def vision_learner(
         seed=seed,
         **options,
     )
-    named = model.arguments
-    learn.builder = Builder("unet" if builder is unet else "vision", named) if named is not None else None
+    if progressive:
+        learn.callbacks.append(Progressive(lambda: learn.dls.augment))  # type: ignore[attr-defined]
+    learn.builder = Builder("unet" if builder is unet else "vision", model.arguments) if model.arguments else None
+    note = learn.settings.note
+    if loss_fn is None:
+        note("loss_fn", type(learn.loss_fn).__name__, type(learn.loss_fn).__name__, "chosen from the target")
+    if precision == "auto":
+        note("precision", learn.precision, learn.precision, "TR04; bf16 where the processor has instructions for it")
+    note("arch", arch if isinstance(arch, str) else type(arch).__name__, defaults.arch(block.size), "AR05")
+    note("weights", weights or pretrained, weights or pretrained, "AR03")
+    if default_lr is not None:
+        note("lr", learn.lr, default_lr, rule)
+    note("wd", learn.wd, defaults.WD, "TR11")
+    note("mixup", mixup or 0.0, 0.0, "TR03")
+    note("cutmix", cutmix or 0.0, 0.0, "TR03")
+    note("progressive", progressive, False, "DA03")
+    note("aug", dls.aug, dls.aug, "DA17")
     return learn
 
 
@@ -145,7 +171,7 @@ def _build(
         if pretrained is None:
             pretrained = arch != "small_resnet" and fixed["weights"] is None
         return builder.build(arch, n_out, pretrained=pretrained, **fixed), arch, pretrained
-    if max(dls.picture.size) <= defaults.SMALL or network:
+    if defaults.arch(dls.picture.size) == "small_resnet" or network:
         return builder.build("small_resnet", n_out, pretrained=bool(pretrained), **fixed), "small_resnet", False
     try:
         wanted = pretrained if pretrained is not None else fixed["weights"] is None

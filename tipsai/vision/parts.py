@@ -1,7 +1,7 @@
 """The pictures and targets of a split, from what was given to what can be trained on."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from tipsai.core.errors import DataError
-from tipsai.core.finding import Finding
 from tipsai.data.split import random_split, stratified_split
 from tipsai.vision.blocks import ImageBlock
-from tipsai.vision.read import PictureError, check, probe, read_image, reduction, shown
+from tipsai.vision.read import PictureError, check, probe, read_image, reduction
 from tipsai.vision.rows import decode_all
 
 LOOKED_AT = 300  # pictures whose headers tell what all are like
@@ -79,11 +78,11 @@ def look(items: Sequence[Any]) -> Look:
     return Look(sizes, channels)
 
 
-def read(part: Part, block: ImageBlock, kept: bool) -> tuple[Part, dict[int, str]]:
+def read(part: Part, block: ImageBlock, kept: bool) -> tuple[Part, dict[str, str]]:
     """Finds what cannot be read, leaves it out, and decodes the rest where it is to be kept in memory.
 
     Returns:
-        what can be trained on, and the reasons of the rest by their positions in what was given.
+        what can be trained on, and the reasons of the rest by their paths.
     """
     if part.pictures is not None:  # in memory they came
         alike = all(p.shape[0] == block.channels for p in part.pictures)
@@ -92,29 +91,22 @@ def read(part: Part, block: ImageBlock, kept: bool) -> tuple[Part, dict[int, str
     if kept:
         decoded, reasons = decode_all(block, part.items)
         good = [i for i, picture in enumerate(decoded) if picture is not None]
-        return Part(part.items, part.targets, decoded).at(good), reasons  # type: ignore[arg-type]
+        named = {str(part.items[i]): reason for i, reason in reasons.items()}
+        return Part(part.items, part.targets, decoded).at(good), named  # type: ignore[arg-type]
     faults = dict(check(part.items))
-    reasons = {i: faults[os.fspath(item)] for i, item in enumerate(part.items) if os.fspath(item) in faults}
-    return part.at(i for i in range(len(part)) if i not in reasons) if reasons else part, reasons
+    good = [i for i, item in enumerate(part.items) if os.fspath(item) not in faults]
+    return part.at(good) if faults else part, faults
 
 
-def unreadable(reasons: Mapping[str, str], n_items: int) -> Finding:
-    """The pictures that were left out, as a finding.
-
-    Args:
-        reasons: why each cannot be read, by path.
-        n_items: of all pictures.
-    """
-    lines = [f"\n  {shown(path)}: {reason}" for path, reason in list(reasons.items())[:10]]
-    more = f"\n  and {len(reasons) - 10:,} more" if len(reasons) > 10 else ""
-    return Finding(
-        code="unreadable-pictures",
-        tip="",
-        severity="warning",
-        message=f"{len(reasons):,} of {n_items:,} pictures cannot be read and were left out:{''.join(lines)}{more}",
-        evidence=dict(reasons),
-        fix="\nReplace or delete them.",
-    )
+def sound(part: Part) -> tuple[Part, dict[str, str]]:
+    """A part without the pictures whose masks cannot be read, and the reasons by the masks' paths."""
+    faults = dict(check([mask for mask in part.targets if isinstance(mask, str | os.PathLike)]))
+    kept = [
+        i
+        for i, mask in enumerate(part.targets)
+        if not isinstance(mask, str | os.PathLike) or os.fspath(mask) not in faults
+    ]
+    return part.at(kept) if faults else part, faults
 
 
 def planes(pictures: Any) -> Tensor:
