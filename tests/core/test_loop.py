@@ -212,3 +212,27 @@ def test_validation_runs_in_evaluation_mode_and_training_in_training_mode():
     learn.model[2].register_forward_hook(lambda m, i, o: seen.append(m.training))
     learn.fit(2, progress=False)
     assert seen == [*[True] * 6, False] * 2
+
+
+def test_the_batches_end_with_the_epoch_even_after_an_error():
+    """Workers live as long as the generator of batches; left to the garbage collector they take seconds to go."""
+    ended = []
+
+    class Source:
+        exact = True
+
+        def __len__(self):
+            return 3
+
+        def batches(self, *, seed=0, epoch=0, start=0):
+            try:
+                yield from dataloaders().train.batches()
+            finally:
+                ended.append(epoch)
+
+    learn = learner()
+    learn.dls.feed = lambda split, device: Source()
+    learn.dls.valid = None
+    with pytest.raises(Boom) as caught:  # holds the traceback, and with it every name of the epoch
+        learn.fit(1, callbacks=[At(2, boom)], progress=False)
+    assert ended == [0] and caught

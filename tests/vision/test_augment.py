@@ -73,7 +73,7 @@ def test_evaluation_draws_nothing():
 @pytest.mark.parametrize("c", [1, 3, 12])
 def test_small_pictures_are_flipped_and_shifted_exactly(c):
     x = batch(64, c, 32, 32).x[0]
-    settings = Augmentation.small()
+    settings = Augmentation.small(translate=1 / 8)
     made = Augment(settings, (32, 32), (0.0,) * c, (1.0,) * c)(Batch((x,), ()), Draw(0, 0, 5)).x[0]
     drawn = augment.draw_parameters(settings, 64, (32, 32), Draw(0, 0, 5).generator("augment"))
     moves = (drawn.shift * 9).floor().long() - 4
@@ -160,6 +160,17 @@ def test_erasing_paints_rectangles_of_the_mean_colour():
     made = augment.erase(x, boxes)
     assert made is x and (x[0, :, :10, :5] == 0).all() and x[0].sum() == 2 * 150
     assert (x[1] == 1).all() and (x[2, :, 5:, 6:8] == 0).all() and x[2].sum() == 2 * 170
+
+
+@pytest.mark.parametrize("side", [24, 128])
+def test_views_keep_small_pictures_sharp(side):
+    """Whole pixels only: an impulse stays one."""
+    x = torch.zeros(1, 1, side, side)
+    x[0, 0, side // 2, side // 2] = 1
+    seen = [view(Batch((x,), ()), None).x[0] for view in views((side, side), (0.0,), (1.0,))]
+    sharp = [set(v.unique().tolist()) == {0.0, 1.0} for v in seen]
+    assert all(sharp) if side == 24 else sharp[:2] == [True, True]
+    assert len({tuple(v.flatten().tolist()) for v in seen}) == len(seen)
 
 
 def test_test_time_views_begin_with_the_plain_one_and_differ():

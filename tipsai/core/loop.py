@@ -1,9 +1,10 @@
 """The training loop. Its events are listed, as pseudocode, in core/callback.py."""
 
+import contextlib
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 from tipsai.core import modes
 from tipsai.core.callback import Events
@@ -60,18 +61,19 @@ def _epoch(st: TrainState, source: BatchSource, events: Events, step: Step, accu
     start = st.step_in_epoch * accumulate
     batches = source.batches(seed=st.seed, epoch=st.total_epoch, start=start) if left else iter(())
     last = time.perf_counter()
-    for group in _groups(batches, accumulate):
-        step(st, group, events)
-        st.step += 1
-        st.step_in_epoch += 1
-        for listen in events.after_step:
-            listen(st)
-        if time.perf_counter() - last > FETCH_SECONDS:
-            fetch(st)
-            _fire(events.after_log, st)
-            last = time.perf_counter()
-        if st.stop_reason or st.step == st.n_steps:
-            break
+    with contextlib.closing(_groups(batches, accumulate)) as groups:  # now, and not when memory is tidied: workers end
+        for group in groups:
+            step(st, group, events)
+            st.step += 1
+            st.step_in_epoch += 1
+            for listen in events.after_step:
+                listen(st)
+            if time.perf_counter() - last > FETCH_SECONDS:
+                fetch(st)
+                _fire(events.after_log, st)
+                last = time.perf_counter()
+            if st.stop_reason or st.step == st.n_steps:
+                break
     fetch(st)
     _fire(events.after_log, st)
     ended = st.step_in_epoch == st.steps_per_epoch or st.step == st.n_steps
@@ -83,9 +85,13 @@ def _epoch(st: TrainState, source: BatchSource, events: Events, step: Step, accu
     return ended
 
 
-def _groups(batches: Iterator[Batch], n: int) -> Iterator[tuple[Batch, ...]]:
-    while group := tuple(itertools.islice(batches, n)):
-        yield group
+def _groups(batches: Iterator[Batch], n: int) -> Generator[tuple[Batch, ...]]:
+    try:
+        while group := tuple(itertools.islice(batches, n)):
+            yield group
+    finally:
+        if isinstance(batches, Generator):
+            batches.close()
 
 
 def _fire(listeners: tuple[Callable[[TrainState], None], ...], st: TrainState) -> None:

@@ -5,9 +5,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-SMALL = 96  # pixels; pictures up to this side behave differently (DA03), and are kept at their own size
+from tipsai.vision.augment import SMALL_SIDE
+
+SMALL = SMALL_SIDE  # pictures up to this side behave differently (DA03), and are kept at their own size
 ARCH = "resnet18"  # for larger pictures (AR05)
-WD = 0.05
+WHITENED = 2000  # pictures that the first layer's whitening is fitted to
+WD = 0.5  # of networks with batch norm that start from scratch, which want ten times the usual decay
+WD_FINE_TUNING = 0.05
+WD_OTHERS = 0.01  # with optimizers other than AdamW: the Learner's
+LABEL_SMOOTHING = 0.1  # of classification (Szegedy et al. 1512.00567)
+GROWS_FROM = 24  # pixels; smaller pictures are too small to begin smaller still
 HEAD_LR = 2e-3  # of a fresh head on pre-trained weights: fast.ai's
 LARGE_SIDE = 224  # pixels, of larger pictures: what most backbones were trained on
 

@@ -21,6 +21,7 @@ from tipsai.optim import layer_groups, n_parameters
 from tipsai.vision import backbone, defaults, unet
 from tipsai.vision.backbone import WeightsError
 from tipsai.vision.data import ImageDataLoaders
+from tipsai.vision.models import SmallResNet
 from tipsai.vision.progressive import Progressive
 
 log = logging.getLogger("tipsai")
@@ -40,7 +41,7 @@ def vision_learner(
     cutmix: float | None = None,
     label_smoothing: float | None = None,
     class_weights: str | Mapping[Any, float] | None = None,
-    progressive: bool = False,
+    progressive: bool | None = None,
     channels_last: bool = True,
     compile: bool = False,
     lr: float | Sequence[float] | None = None,
@@ -65,9 +66,10 @@ def vision_learner(
         dropout: before the last layer.
         mixup: alpha of mixup (TR03); off by default.
         cutmix: alpha of CutMix; off by default. With both, half of the batches are cut.
-        label_smoothing: share of the probability that is spread over all classes while training.
+        label_smoothing: share of the probability that is spread over all classes while training; 0.1 by default.
         class_weights: "balanced", or a weight for each class, in the training loss (DA13).
-        progressive: train the first half of the epochs on pictures of three quarters of the size (DA03).
+        progressive: train the first half of the epochs on pictures of three quarters of the size (DA03); by default for
+            the built-in network from 24 pixels on.
         channels_last: keep pictures and weights with channels innermost, which convolutions like best.
         compile: torch.compile the model; needs a compiler on this machine.
         lr: peak rate, or one a layer group; by the model and where its weights come from by default.
@@ -86,13 +88,17 @@ def vision_learner(
         )
     if dls.train is None or dls.blocks is None:
         raise SettingError("these loaders hold no pictures to train on; make them with ImageDataLoaders.from_folder.")
-    target, block = dls.blocks[1], dls.picture
+    target, block, source = dls.blocks[1], dls.picture, dls.train
     seed = rng.draw_seed() if seed is None else seed
     given = {"width": width, "depth": depth, "act": act}
     network = {name: value for name, value in given.items() if value is not None}
     builder = unet if dls.task == "segmentation" else backbone
     arguments: dict[str, Any] = {"n_in": block.channels, "size": min(block.size), "weights": weights}
     if dropout is not None:
+        if builder is unet:
+            raise SettingError(
+                f"dropout={dropout!r} is of the head of a classifier, and a U-net has none; leave it out."
+            )
         arguments["dropout"] = dropout
     with rng.preserved():
         rng.seed_everything(rng.derive(seed, "model"))
@@ -104,20 +110,20 @@ def vision_learner(
         statistics = backbone.statistics(arch, pretrained or True, block.channels)
         if statistics is not None:
             dls = dls.normalized(*statistics)
+    if arch == "small_resnet" and weights is None:
+        sample = dls.as_evaluated(source.sample(defaults.WHITENED, seed))
+        first: Any = next(m for m in model.modules() if isinstance(m, SmallResNet))
+        first.fit(torch.cat([batch.x[0] for batch in sample]))
     if compile:
         model.compile()
     precision = options.pop("precision", "auto")
     bf16 = precision == "auto" and fast_bf16(pick_device(options.get("device")))
     options["precision"] = "bf16" if bf16 else precision
-    if with_weights:
-        groups = len(layer_groups(model, backbone.splitter))
-        default_lr: float | list[float] | None = defaults.fine_tuning_lr(groups)
-        rule = "AR03: defaults.fine_tuning_lr"
-    elif options.get("opt", "adamw") == "adamw" and any(isinstance(m, nn.BatchNorm2d) for m in model.modules()):
-        default_lr = defaults.peak_lr(n_parameters(model), dls.bs, dls.base_bs or dls.bs)
-        rule = "TR01 for convolutions with batch norm: defaults.peak_lr, TR06 for bs"
-    else:
-        default_lr, rule = None, ""
+    default_lr, default_wd, rule = _rates(model, with_weights, options.get("opt", "adamw"), dls)
+    default_grows = arch == "small_resnet" and dls.task != "segmentation" and min(block.size) >= defaults.GROWS_FROM
+    grows = default_grows if progressive is None else progressive
+    default_smoothing = defaults.LABEL_SMOOTHING if dls.task == "classification" and loss_fn is None else 0.0
+    smoothing = default_smoothing if label_smoothing is None else label_smoothing
     extra: list[Any] = []
     if mixup:
         extra.append(MixUp(target, mixup))
@@ -126,15 +132,15 @@ def vision_learner(
     learn = Learner(
         dls,
         model,
-        loss_fn=_loss(loss_fn, target, dls, class_weights, label_smoothing),
+        loss_fn=_loss(loss_fn, target, dls, class_weights, smoothing),
         lr=default_lr if lr is None else lr,
-        wd=defaults.WD if wd is None else wd,
+        wd=default_wd if wd is None else wd,
         callbacks=[*callbacks, *extra],
         splitter=backbone.splitter,
         seed=seed,
         **options,
     )
-    if progressive:
+    if grows:
         learn.callbacks.append(Progressive(lambda: learn.dls.augment))  # type: ignore[attr-defined]
     learn.builder = Builder("unet" if builder is unet else "vision", model.arguments) if model.arguments else None
     note = learn.settings.note
@@ -146,12 +152,28 @@ def vision_learner(
     note("weights", weights or pretrained, weights or pretrained, "AR03")
     if default_lr is not None:
         note("lr", learn.lr, default_lr, rule)
-    note("wd", learn.wd, defaults.WD, "TR11")
+    note("wd", learn.wd, default_wd, "TR11")
     note("mixup", mixup or 0.0, 0.0, "TR03")
     note("cutmix", cutmix or 0.0, 0.0, "TR03")
-    note("progressive", progressive, False, "DA03")
+    note("label_smoothing", smoothing, default_smoothing, "chosen by ablation")
+    note("progressive", grows, default_grows, "DA03")
     note("aug", dls.aug, dls.aug, "DA17")
     return learn
+
+
+def _rates(
+    model: nn.Module, with_weights: bool, opt: Any, dls: ImageDataLoaders
+) -> tuple[float | list[float] | None, float, str]:
+    """Peak rate (None: Learner's own), weight decay, and the rule that they follow."""
+    if opt != "adamw":
+        return None, defaults.WD_OTHERS, "the optimizer's own"
+    if with_weights:
+        n_groups = len(layer_groups(model, backbone.splitter))
+        return defaults.fine_tuning_lr(n_groups), defaults.WD_FINE_TUNING, "AR03: defaults.fine_tuning_lr"
+    if any(isinstance(m, nn.BatchNorm2d) for m in model.modules()):
+        peak = defaults.peak_lr(n_parameters(model), dls.bs, dls.base_bs or dls.bs)
+        return peak, defaults.WD, "TR01 for convolutions with batch norm: defaults.peak_lr, TR06 for bs"
+    return None, defaults.WD_FINE_TUNING, "TR01"
 
 
 def _build(
@@ -197,7 +219,7 @@ def _loss(
     target: Any,
     dls: ImageDataLoaders,
     class_weights: str | Mapping[Any, float] | None,
-    label_smoothing: float | None,
+    label_smoothing: float,
 ) -> Any:
     if class_weights is None and not label_smoothing:
         return target.default_loss() if loss_fn is None else loss_fn
@@ -209,4 +231,4 @@ def _loss(
     if class_weights is not None:
         codes = torch.tensor([target.encode(label) for label in dls.targets["train"]])
         weight = target.class_weight(class_weights, codes)
-    return CrossEntropy(weight, label_smoothing or 0.0)
+    return CrossEntropy(weight, label_smoothing)

@@ -1,5 +1,7 @@
-"""The built-in network for small pictures: a residual network without anything exotic (AR05)."""
+"""The built-in network for small pictures: a residual network on whitened patches (AR05, DA12)."""
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tipsai.activations import Activation
@@ -7,6 +9,57 @@ from tipsai.core.errors import require_positive
 
 LARGEST_AT_FULL = 48  # pixels; above, the first convolution already takes every second pixel
 SMALLEST_MAP = 4  # pixels of a side; smaller maps are not halved any further
+
+
+class PatchWhitening(nn.Module):
+    """A first convolution that decorrelates neighbouring pixels, and is not trained but for its bias.
+
+    Its filters are the principal directions of the training pictures' patches, each divided by the spread along it, and
+    once more with the other sign. Of all the steps of the source this one shortened training most, by half.
+
+    Args:
+        n_in: channels of a picture.
+        stride: of the convolution.
+
+    Attributes:
+        weight: float [n_out, n_in, k, k] with k = 2, or 3 for a single channel, and n_out = 2 n_in k^2; random and
+            orthogonal until `fit`.
+
+    Source: Jordan 2404.00498, section 3.2, after Page, "How to train your ResNet 8", 2019.
+    """
+
+    def __init__(self, n_in: int, stride: int = 1) -> None:
+        super().__init__()
+        self.side, self.stride = 3 if n_in == 1 else 2, stride
+        n = n_in * self.side**2
+        directions = nn.init.orthogonal_(torch.empty(n, n)).reshape(n, n_in, self.side, self.side)
+        self.weight: Tensor
+        self.register_buffer("weight", torch.cat([directions, -directions]))
+        self.bias = nn.Parameter(torch.zeros(2 * n))
+        self.n_out = 2 * n
+
+    def fit(self, x_bchw: Tensor, least: float = 5e-4) -> None:
+        """Takes the filters from pictures.
+
+        Args:
+            x_bchw: normalised training pictures; some thousands are enough.
+            least: added to the variances, so that directions without any are not blown up.
+        """
+        n = self.n_out // 2
+        patches = F.unfold(self._padded(x_bchw.float()), self.side).transpose(1, 2).reshape(-1, n)
+        centred = (patches - patches.mean(0)).double()
+        spread, directions = torch.linalg.eigh(centred.T @ centred / len(centred))
+        filters = (directions / (spread.clamp(min=0) + least).sqrt()).T.flip(0)
+        filters = filters.reshape(n, -1, self.side, self.side).to(self.weight)
+        self.weight.copy_(torch.cat([filters, -filters]))
+
+    def forward(self, x_bchw: Tensor) -> Tensor:
+        return F.conv2d(self._padded(x_bchw), self.weight, self.bias, self.stride)
+
+    def _padded(self, x_bchw: Tensor) -> Tensor:
+        """One more row and column beyond the right and lower edge, and for a side of 3 beyond all, so that sizes stay."""
+        before, after = (self.side - 1) // 2, self.side // 2
+        return F.pad(x_bchw, (before, after, before, after), mode="replicate")
 
 
 class Residual(nn.Module):
@@ -37,10 +90,10 @@ def convolution(n_in: int, n_out: int, stride: int = 1) -> tuple[nn.Module, nn.M
 
 
 class SmallResNet(nn.Sequential):
-    """A body for pictures of up to 96 pixels: a stem, and three stages that each halve the map and double the channels.
+    """A body for pictures of up to 96 pixels: a whitening stem, and three stages that each halve the map and double the channels.
 
     Input float [b, n_in, h, w]; output maps [b, 4 * width, h / 8, w / 8], less halved where pictures are tiny. At 32
-    pixels and width 64 a picture costs 113 million multiplications.
+    pixels and width 64 a picture costs some 108 million multiplications.
 
     The idea of a stage (convolve, pool, then one residual block) is that of David Page's ResNet-9, "How to train your
     ResNet", 2018-2019.
@@ -57,9 +110,9 @@ class SmallResNet(nn.Sequential):
         for name, value in (("n_in", n_in), ("size", size), ("width", width), ("depth", depth)):
             require_positive(name, value, zero=name == "depth")
         stride = 1 if size <= LARGEST_AT_FULL else 2
-        stem = max(16, width // 2)
-        stages: list[nn.Module] = [nn.Sequential(*convolution(n_in, stem, stride), Activation(act))]
-        channels, side = stem, -(-size // stride)
+        stem = PatchWhitening(n_in, stride)
+        stages: list[nn.Module] = [nn.Sequential(stem, Activation(act))]
+        channels, side = stem.n_out, -(-size // stride)
         for factor in (1, 2, 4):
             conv, norm = convolution(channels, width * factor)
             halve = [nn.MaxPool2d(2)] if side // 2 >= SMALLEST_MAP else []
@@ -68,3 +121,8 @@ class SmallResNet(nn.Sequential):
             channels, side = width * factor, side // 2 if halve else side
         super().__init__(*stages)
         self.n_features = channels
+
+    def fit(self, x_bchw: Tensor) -> None:
+        """Fits the whitening of the first layer to normalised training pictures [b, n_in, h, w]."""
+        first = self[0][0]  # type: ignore[index]
+        first.fit(x_bchw)

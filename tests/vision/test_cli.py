@@ -1,0 +1,289 @@
+"""The command line on a folder of pictures, end to end: what a run writes, resuming to the same weights, predictions."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from tipsai import cli, container, load_learner
+from tipsai.vision import ImageDataLoaders, vision_learner
+from tipsai.vision.read import probe, read_mask
+
+sys.path.insert(0, os.path.dirname(__file__))  # pictures.py lies beside this file
+from pictures import encoded, smooth, tree, write
+
+N = {"train": 6, "valid": 2, "test": 3}
+TRAIN = ["train", "pets", "--seed", "3"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    for part, n in N.items():
+        tree(tmp_path / "pets" / part, f"cat/*{n}.jpg", f"dog/*{n}.png", shape=(6, 6))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def assert_same_weights(left, right):
+    a, b = (container.read(path)[1]["model"] for path in (left, right))
+    assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def process(*args, code=None, **options):
+    """A command, or code, in a process of its own, on one thread."""
+    return subprocess.Popen(
+        [sys.executable, *(["-c", code] if code else ["-m", "tipsai.cli"]), *args],
+        text=True,
+        stdout=options.pop("stdout", subprocess.PIPE),
+        stderr=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        **options,
+    )
+
+
+# --- train ------------------------------------------------------------------------------------------------------------
+
+
+def test_train_writes_a_run_and_prints_it(capsys, folder):
+    assert cli.main([*TRAIN, "--epochs", "1", "--out", "run"]) == 0
+    out, err = capsys.readouterr()
+    files = ["config.json", "history.csv", "metrics.json", "model.tips"]
+    assert sorted(path.name for path in (folder / "run").iterdir()) == files
+    figures = json.loads((folder / "run" / "metrics.json").read_text())
+    assert list(figures) == [
+        "train_loss",
+        "train_objective",
+        "valid_loss",
+        "valid_accuracy",
+        "train_seconds",
+        "n_parameters",
+        "n_epochs",
+        "n_steps",
+        "test_loss",
+        "test_accuracy",
+    ]
+    assert all(isinstance(value, int | float) and np.isfinite(value) for value in figures.values())
+    assert "model and history: run" in out and "test_accuracy" in out
+    assert "epoch 1/1" in err and "12 train, 4 valid, 6 test, in memory; task: classification" in err
+    with open("run/history.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1"] and float(rows[0]["valid_loss"]) == figures["valid_loss"]
+    config = json.loads((folder / "run" / "config.json").read_text())
+    assert (config["data"], config["seed"], config["n_epochs"]) == ("pets", 3, 1)
+    assert config["n_steps"] == figures["n_steps"] == 2
+    learn = load_learner("run/model.tips")
+    assert list(learn.test_looks.values()) == [1]
+    assert learn.dls.blocks[1].vocab.labels_ == ["cat", "dog"]
+
+
+def test_the_figures_are_those_of_the_exported_model(capsys):
+    """train_loss and test_loss as anybody can compute them from the artifact and the pictures."""
+    assert cli.main([*TRAIN, "--epochs", "2", "--out", "run", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    learn = load_learner("run/model.tips")
+    for part in N:
+        made = learn.predict(f"pets/{part}")
+        truth = ["cat" if f"{os.sep}cat{os.sep}" in path else "dog" for path in made.index]
+        p = [row[f"p_{label}"] for label, (_, row) in zip(truth, made.iterrows(), strict=True)]
+        assert figures[f"{part}_loss"] == pytest.approx(-np.log(p).mean(), abs=1e-4)
+        if part != "train":
+            assert figures[f"{part}_accuracy"] == pytest.approx((made["prediction"] == truth).mean())
+
+
+def test_json_prints_exactly_metrics_json(capsys, folder):
+    assert cli.main([*TRAIN, "--epochs", "1", "--size", "8", "--bs", "4", "--out", "run", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert out == (folder / "run" / "metrics.json").read_text() and "the model sees 8x8 pixels" in err
+    assert json.loads(out)["n_steps"] == 3
+    assert cli.main([*TRAIN, "--epochs", "1", "--out", "run", "--resume", "--json"]) == 0
+    again, err = capsys.readouterr()
+    assert again == out and "the run in run is complete" in err
+
+
+def test_a_test_folder_elsewhere(capsys, folder):
+    os.rename(folder / "pets" / "test", folder / "later")
+    assert cli.main([*TRAIN, "--epochs", "1", "--test", "later", "--out", "run", "--json"]) == 0
+    assert "test_loss" in json.loads(capsys.readouterr().out)
+
+
+def test_minutes_are_kept_and_the_steps_stored(capsys, folder):
+    began = time.perf_counter()
+    assert cli.main([*TRAIN, "--minutes", "0.05", "--out", "run", "--json"]) == 0
+    seconds = time.perf_counter() - began
+    out, err = capsys.readouterr()
+    figures, config = json.loads(out), json.loads((folder / "run" / "config.json").read_text())
+    assert figures["n_steps"] == config["n_steps"] > 10 and config["minutes"] == 0.05
+    assert "0.05 minutes are enough for" in err and f"({config['n_steps']} steps)" in err
+    assert seconds > 1.0 and figures["train_seconds"] < 2 * 3 + 1, figures  # others may use the machine
+
+
+def test_ctrl_c_and_resume_end_in_the_very_same_weights(folder, capsys):
+    command = [*TRAIN, "--epochs", "8", "--bs", "4", "--out", "run"]
+    training = process(*command)
+    for line in training.stderr:
+        if line.startswith("epoch 2/"):
+            break
+    training.send_signal(signal.SIGINT)
+    out, err = training.communicate(timeout=60)
+    assert (training.returncode, out) == (130, ""), err
+    assert "interrupted after step" in err and "--out run --resume" in err and "Traceback" not in err
+    assert sorted(path.name for path in (folder / "run").iterdir()) == ["checkpoint.tips", "config.json"]
+    assert cli.main([*command, "--resume", "--json"]) == 0
+    resumed = json.loads(capsys.readouterr().out)
+    assert cli.main([*command[:-1], "whole", "--json"]) == 0
+    whole = json.loads(capsys.readouterr().out)
+    assert_same_weights("run/model.tips", "whole/model.tips")
+    del resumed["train_seconds"], whole["train_seconds"]
+    assert resumed == whole
+
+
+def test_pictures_that_cannot_be_read_are_said_and_the_run_goes_on(capsys, folder):
+    (folder / "pets" / "train" / "cat" / "bad.jpg").write_bytes(b"<html>")
+    assert cli.main([*TRAIN, "--epochs", "1", "--out", "run"]) == 0
+    err = capsys.readouterr().err
+    assert (
+        "1 of 23 pictures cannot be read and were left out" in err
+        and "bad.jpg: this is no picture but a web page" in err
+    )
+
+
+# --- predict ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model")
+    tree(path / "pets", "cat/*4.jpg", "dog/*4.jpg", shape=(6, 6))
+    learn = vision_learner(ImageDataLoaders.from_folder(path / "pets", bs=4), width=8, seed=0, device="cpu")
+    learn.fit(1, progress=False)
+    learn.export(path / "model.tips")
+    return path / "model.tips"
+
+
+def test_predict_on_standard_output_and_to_a_file(model, capsys, folder):
+    assert cli.main(["predict", str(model), "pets/test"]) == 0
+    out, err = capsys.readouterr()
+    assert cli.main(["predict", str(model), "pets/test", "--out", "made.csv"]) == 0
+    nothing, said = capsys.readouterr()
+    assert err == "" and nothing == "" and "6 rows with predictions: made.csv" in said
+    assert (folder / "made.csv").read_text() == out
+    made = pd.read_csv("made.csv")
+    assert made.columns.tolist() == ["path", "prediction", "p_cat", "p_dog"]
+    assert made["path"].tolist() == [
+        f"pets/test/{c}/{i}.{e}" for c, e in (("cat", "jpg"), ("dog", "png")) for i in range(3)
+    ]
+    np.testing.assert_allclose(made["p_cat"] + made["p_dog"], 1, atol=1e-5)
+    assert (made["prediction"] == np.where(made["p_cat"] > 0.5, "cat", "dog")).all()
+    assert cli.main(["predict", str(model), "pets/test/dog/1.png"]) == 0
+    one = pd.read_csv(folder / "made.csv").iloc[4]
+    assert capsys.readouterr().out.splitlines()[1].startswith(f"{one['path']},{one['prediction']},")
+
+
+def test_predict_with_a_corrupt_picture(model, capsys, folder):
+    (folder / "pets" / "test" / "cat" / "1.jpg").write_bytes(b"no picture")
+    assert cli.main(["predict", str(model), "pets/test", "--out", "made.csv"]) == 0
+    err = capsys.readouterr().err
+    assert "1 of 6 pictures cannot be read and have no prediction" in err and "Traceback" not in err
+    made = pd.read_csv("made.csv")
+    assert made.columns.tolist() == ["path", "prediction", "p_cat", "p_dog", "problem"]
+    assert (
+        made["prediction"].isna().tolist() == [False, True, False, False, False, False] == made["p_cat"].isna().tolist()
+    )
+    assert made["problem"][1].startswith("this is no picture but text") and made["problem"].isna().sum() == 5
+
+
+def test_a_reader_who_goes_is_no_error(model, folder):
+    """As `tipsai predict ... | head` does, of more output than a pipe holds."""
+    data = encoded(smooth(6, 6))
+    os.mkdir("many")
+    for i in range(1000):
+        (folder / "many" / f"{'long-name-' * 8}{i}.png").write_bytes(data)
+    reading, writing = os.pipe()
+    done = process("predict", str(model), "many", stdout=writing)
+    os.close(writing)
+    os.close(reading)
+    _, err = done.communicate(timeout=60)
+    assert (done.returncode, err) == (0, "")
+
+
+def scene(path, height, width, mask):
+    write(path / "images" / "a b" / f"{len(list(path.rglob('*.jpg')))}.jpg", (height, width))
+    name = f"{len(list(path.rglob('*.jpg'))) - 1}.png"
+    (path / "masks" / "a b").mkdir(parents=True, exist_ok=True)
+    Image.fromarray(mask).save(path / "masks" / "a b" / name)
+
+
+def test_masks(capsys, folder):
+    """A table holds the shares of the classes; a folder takes the masks, in the pictures' names, sizes and values."""
+    for i in range(6):
+        height, width = [(12, 16), (16, 12)][i % 2]
+        mask = np.full((height, width), 3, np.uint8)
+        mask[: height // 2] = 200
+        scene(folder / "scenes", height, width, mask)
+    command = ["train", "scenes", "--epochs", "1", "--seed", "1", "--out", "run", "--json"]
+    assert cli.main(command) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert {"valid_loss", "valid_iou", "valid_dice", "valid_accuracy"} <= figures.keys()
+    (folder / "scenes" / "images" / "a b" / "3.jpg").write_bytes(b"")
+    write(folder / "scenes" / "images" / "a b" / "0.png", (5, 7))  # beside 0.jpg
+    assert cli.main(["predict", "run/model.tips", "scenes/images"]) == 0
+    out, _ = capsys.readouterr()
+    assert out.splitlines()[0] == "path,share_3,share_200,problem" and len(out.splitlines()) == 8
+    assert cli.main(["predict", "run/model.tips", "scenes/images", "--out", "masks"]) == 0
+    nothing, err = capsys.readouterr()
+    assert nothing == "" and "7 rows with predictions: masks/predictions.csv" in err
+    assert (folder / "masks" / "predictions.csv").read_text() == out
+    made = pd.read_csv("masks/predictions.csv")
+    names = sorted(os.path.relpath(path, "masks") for path in (folder / "masks").rglob("*.png"))
+    assert names == [f"a b/{name}.png" for name in ("0.jpg", "0.png", "1", "2", "4", "5")]
+    for name, path in zip(names, made.dropna(subset="share_3")["path"], strict=True):
+        values, found = read_mask(folder / "masks" / name).numpy(), probe(path)
+        assert values.shape == (found.height, found.width)
+        assert set(np.unique(values)) <= {3, 200}
+        row = made.set_index("path").loc[path]
+        assert (values == 3).mean() == pytest.approx(
+            row["share_3"], abs=0.15
+        )  # shares are those of what the model sees
+    assert cli.main(["predict", "run/model.tips", "scenes/images", "--out", "masks"]) == 2
+    assert "--out masks is there already and is no empty folder" in capsys.readouterr().err
+    assert cli.main(["predict", "run/model.tips", "scenes/images/a b/1.jpg", "--out", "one"]) == 0
+    assert sorted(path.name for path in (folder / "one").iterdir()) == ["1.png", "predictions.csv"]
+
+
+def test_masks_of_many_values(folder, capsys):
+    """Values above 255 need a PNG of 16 bits."""
+    for _ in range(4):
+        mask = np.full((8, 8), 1000, np.uint16)
+        mask[:4] = 7
+        scene(folder / "scenes", 8, 8, mask)
+    assert cli.main(["train", "scenes", "--epochs", "1", "--seed", "1", "--out", "run"]) == 0
+    assert cli.main(["predict", "run/model.tips", "scenes/images", "--out", "masks"]) == 0
+    found = {int(v) for path in (folder / "masks").rglob("*.png") for v in np.unique(read_mask(path))}
+    assert found <= {7, 1000} and found
+
+
+def test_points(folder, capsys):
+    """x and y in pixels of each picture."""
+    rows = []
+    for i in range(6):
+        write(folder / "faces" / f"{i}.png", (20, 30 + i))
+        rows.append({"file": f"{i}.png", "eye_x": 10.0 + i, "eye_y": 4.0})
+    dls = ImageDataLoaders.from_df(pd.DataFrame(rows), "file", ["eye_x", "eye_y"], root="faces", task="points", size=10)
+    learn = vision_learner(dls, width=8, seed=0, device="cpu")
+    torch.nn.init.zeros_(learn.model.head[-1].weight)
+    learn.model.head[-1].bias.data = torch.tensor([0.0, -0.6])
+    learn.export("m.tips")
+    assert cli.main(["predict", "m.tips", "faces", "--out", "made.csv"]) == 0
+    made = pd.read_csv("made.csv")
+    assert made.columns.tolist() == ["path", "eye_x", "eye_y"]
+    np.testing.assert_allclose(made["eye_x"], [15 + i / 2 for i in range(6)], atol=1e-4)
+    np.testing.assert_allclose(made["eye_y"], 4, atol=1e-4)
