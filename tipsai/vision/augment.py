@@ -97,6 +97,24 @@ class Augmentation:
         return cls(**(plain | {"brightness": 0.0, "contrast": 0.0, "translate": 1 / 16} | changes))
 
 
+OFF = Augmentation(
+    flip=0,
+    rotate=0,
+    zoom=1,
+    perspective=0,
+    translate=0,
+    p_warp=1,
+    scale=(1, 1),
+    ratio=(1, 1),
+    brightness=0,
+    contrast=0,
+    saturation=0,
+    hue=0,
+    p_colour=1,
+)
+"""Settings that leave every transform out."""
+
+
 class Drawn(NamedTuple):
     """The parameters of one batch, each [b] unless said otherwise, on the CPU."""
 

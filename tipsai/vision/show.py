@@ -14,7 +14,7 @@ from tipsai.data.dataloaders import DataLoaders
 from tipsai.data.loaders import Draw
 from tipsai.data.show import balanced, grid, short
 from tipsai.vision import augment
-from tipsai.vision.augment import Augment, Augmentation, Drawn
+from tipsai.vision.augment import OFF, Augment, Augmentation, Drawn
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,23 +22,6 @@ if TYPE_CHECKING:
 MOST_FILTERS = 64  # of a first layer, shown
 NEAREST = 64  # pixels a side, up to which they are shown as squares
 COLUMNS = 6
-
-# Settings that leave every transform out.
-OFF = Augmentation(
-    flip=0,
-    rotate=0,
-    zoom=1,
-    perspective=0,
-    translate=0,
-    p_warp=1,
-    scale=(1, 1),
-    ratio=(1, 1),
-    brightness=0,
-    contrast=0,
-    saturation=0,
-    hue=0,
-    p_colour=1,
-)
 
 
 # --- stages -------------------------------------------------------------------------------------------------------------
