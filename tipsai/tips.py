@@ -92,12 +92,12 @@ TIPS = {
         Tip(
             "DA05",
             "Augment only what leaves the label as it was.",
-            "tool: dls.show_transforms, Augmentation(flip=0), which keeps mirrored views out of test-time augmentation too",
+            "tool: tipsai.vision.invariances finds transforms that change predictions; Augmentation(flip=0) leaves mirroring out of test-time augmentation too",
         ),
         Tip(
             "DA06",
             "Augmentation shows known invariances, it adds no information.",
-            "tool: learn.validate(tta=True) says what averaging over the views is worth",
+            "tool: tipsai.vision.invariances(learn) gives the agreement of predictions under each transform",
         ),
         Tip(
             "DA07",
