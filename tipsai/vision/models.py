@@ -15,7 +15,7 @@ class PatchWhitening(nn.Module):
     """A first convolution that decorrelates neighbouring pixels, and is not trained but for its bias.
 
     Its filters are the principal directions of the training pictures' patches, each divided by the spread along it, and
-    once more with the other sign. Of all the steps of the source this one shortened training most, by half.
+    once more with the other sign.
 
     Args:
         n_in: channels of a picture.
