@@ -93,3 +93,7 @@ def killable(path, done, ready, n_epochs):
     )
     document = {"manifest": {"format_version": 1}, "history": learn.history}
     container.write(done, document, {"model": learn.model.state_dict()})
+
+
+def snapshot(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}

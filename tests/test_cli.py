@@ -4,7 +4,6 @@ import csv
 import json
 import logging
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -12,9 +11,9 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-import torch
+from commands import assert_same_weights, interrupted, process
 
-from tipsai import cli, container, load_learner
+from tipsai import cli, load_learner
 
 N = 300
 RNG = np.random.default_rng(0)
@@ -36,25 +35,6 @@ def folder(tmp_path, monkeypatch):
 
 
 TRAIN = ["train", "train.csv", "--target", "y", "--seed", "3"]
-
-
-def weights(path):
-    return container.read(path)[1]["model"]
-
-
-def assert_same_weights(left, right):
-    a, b = weights(left), weights(right)
-    assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
-
-
-def process(*args, **options):
-    return subprocess.Popen(
-        [sys.executable, "-m", "tipsai.cli", *args],
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        **options,
-    )
 
 
 def test_train_writes_a_run_and_prints_it(capsys, folder):
@@ -211,24 +191,10 @@ def test_minutes_are_kept_and_the_steps_stored(folder, capsys):
     assert seconds > 1.0 and figures["train_seconds"] < 1.5 * 3 + 1, figures  # 1 s, since others may use the machine
 
 
-def interrupted(folder, *more):
-    """Starts training in a process and sends Ctrl-C after its second epoch."""
-    command = [*TRAIN[:4], "--epochs", "40", "--out", "run", *more]
-    training = process(*command)
-    for line in training.stderr:
-        if line.startswith("epoch 2/"):
-            break
-    training.send_signal(signal.SIGINT)
-    out, err = training.communicate(timeout=60)
-    assert (training.returncode, out) == (130, ""), err
-    assert "interrupted after step" in err and "--out run --resume" in err and "Traceback" not in err
-    assert sorted(path.name for path in (folder / "run").iterdir()) == ["checkpoint.tips", "config.json"]
-    return command
-
-
 def test_ctrl_c_and_resume_end_in_the_very_same_weights(folder, capsys):
     """Without --seed: the one that was drawn is kept, and with it the split."""
-    command = interrupted(folder)
+    command = [*TRAIN[:4], "--epochs", "40", "--out", "run"]
+    interrupted(*command)
     config = json.loads((folder / "run" / "config.json").read_text())
     assert cli.main([*command, "--resume", "--json"]) == 0
     resumed = json.loads(capsys.readouterr().out)

@@ -14,7 +14,7 @@ from torchmetrics.classification import (
 
 from tipsai import FunctionMetric
 from tipsai.core.errors import SettingError, ShapeError
-from tipsai.metrics import METRICS, Dice, IoU, as_metrics, higher_is_better, roc_auc
+from tipsai.metrics import METRICS, Overlap, as_metrics, higher_is_better, roc_auc
 
 CLASSIFICATION = ("accuracy", "error_rate", "top_5_accuracy", "balanced_accuracy", "f1_macro", "dice", "iou")
 
@@ -179,7 +179,7 @@ def test_dice_and_iou_are_their_definition_over_all_pixels(n, bs, seed, ignore, 
         y[torch.rand(y.shape, generator=g) < 0.3] = 255
     kept = y != 255
     expected = _overlaps(pred.argmax(1)[kept].tolist(), y[kept].tolist(), range(0 if ground else 1, 4))
-    for metric, value in zip((Dice(255, ground), IoU(255, ground)), expected, strict=True):
+    for metric, value in zip([Overlap(name, 255, ground) for name in ("dice", "iou")], expected, strict=True):
         assert _scored(metric, pred, y, bs) == pytest.approx(value, nan_ok=True)
 
 
@@ -197,7 +197,7 @@ def test_masks_are_judged_pixel_by_pixel():
     pred, y = torch.randn(4, 3, 5, 6), torch.randint(0, 3, (4, 5, 6))
     right = (pred.argmax(1) == y).float().mean()
     assert _scored(METRICS["accuracy"](), pred, y, 3) == pytest.approx(float(right))
-    assert list(as_metrics(["dice", IoU(ignore_index=255)])) == ["dice", "iou"]
+    assert list(as_metrics(["dice", Overlap("iou", 255)])) == ["dice", "iou"]
     assert higher_is_better("iou", as_metrics(["iou"]))
 
 

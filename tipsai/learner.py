@@ -415,10 +415,11 @@ class Learner:
         A table gives a DataFrame with the rows' index and the columns prediction and, for classes, p_<class>; raw
         tensors give what the model returns.
         """
-        pred, _ = self.get_preds(self.dls.test_dl(items), tta=tta)
+        loader = self.dls.test_dl(items)
+        pred, _ = self.get_preds(loader, tta=tta)
         if self.dls.blocks is None:
             return pred
-        return self.dls.present(items, self.dls.blocks[1].predictions(pred))
+        return self.dls.present(items, loader, self.dls.blocks[1].predictions(pred))
 
     # --- looking ------------------------------------------------------------------------------------------------
 

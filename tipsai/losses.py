@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tipsai.core.errors import SettingError, ShapeError
-from tipsai.core.state import Loss
+from tipsai.core.state import IGNORED, Loss
 
 Sums = tuple[Tensor, Tensor | float]
 
@@ -56,7 +56,7 @@ class CrossEntropy:
     """
 
     def __init__(
-        self, class_weight: Tensor | None = None, label_smoothing: float = 0.0, ignore_index: int = -100
+        self, class_weight: Tensor | None = None, label_smoothing: float = 0.0, ignore_index: int = IGNORED
     ) -> None:
         self.class_weight, self.label_smoothing, self.ignore_index = class_weight, label_smoothing, ignore_index
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tipsai.core.errors import SettingError, ShapeError, listing, nearest
-from tipsai.core.state import Metric
+from tipsai.core.state import IGNORED, Metric
 
 
 def _labels(pred: Tensor, target: Tensor) -> Tensor:
@@ -50,45 +50,21 @@ class MeanMetric:
 
 
 class ConfusionMetric:
-    """A figure of the confusion matrix [true, predicted], which is all that is kept."""
+    """A figure of the confusion matrix [true, predicted], which is all that is kept.
+
+    Args:
+        figure: of the matrix, float64 [C, C] on the CPU. Yes/no targets make two classes, of which 1 is yes.
+        ignore_index: targets of this value do not count.
+    """
 
     higher_is_better: bool | None = True
 
-    def __init__(self, figure: Callable[[Tensor], Tensor]) -> None:
-        self.figure = figure
+    def __init__(self, figure: Callable[[Tensor], Tensor], ignore_index: int = IGNORED) -> None:
+        self.figure, self.ignore_index = figure, ignore_index
         self.reset()
 
     def reset(self) -> None:
         self.matrix: Tensor | None = None
-
-    def update(self, pred: Tensor, target: Tensor) -> None:
-        n = 2 if target.dtype == torch.bool else pred.shape[1]
-        index = target.long().flatten() * n + _labels(pred, target).long().flatten()
-        counts = torch.bincount(index, minlength=n * n).reshape(n, n)
-        self.matrix = counts if self.matrix is None else self.matrix + counts
-
-    def compute(self) -> float:
-        assert self.matrix is not None, "compute before update"
-        return float(self.figure(self.matrix.double().cpu()))
-
-
-class _Overlap(ConfusionMetric):
-    """A figure of how far the predicted and the true area of each class lie on each other, averaged over classes.
-
-    Counted over the whole split, not a picture at a time; classes that occur in neither do not count. Predictions are
-    logits [b, C, ...] against class numbers [b, ...], or logits against yes/no targets of one shape, where only the area
-    of "yes" counts. Not a number where no class occurs.
-
-    Args:
-        ignore_index: targets of this value do not count.
-        background: whether class 0 counts, where targets are class numbers.
-    """
-
-    name = ""
-
-    def __init__(self, ignore_index: int = -100, background: bool = True) -> None:
-        self.ignore_index, self.background = ignore_index, background
-        super().__init__(self._mean)
 
     def update(self, pred: Tensor, target: Tensor) -> None:
         labels = _labels(pred, target)
@@ -97,38 +73,45 @@ class _Overlap(ConfusionMetric):
                 f"predictions have shape {list(pred.shape)} and targets {list(target.shape)}; expected one class number "
                 "for each of the logits [rows, classes, ...]."
             )
-        self.only_yes = labels.dtype == torch.bool
-        n = 2 if self.only_yes else pred.shape[1]
+        n = 2 if labels.dtype == torch.bool else pred.shape[1]
         target = target.long().flatten()
         index = torch.where(target == self.ignore_index, n * n, target * n + labels.long().flatten())
         counts = torch.bincount(index, minlength=n * n + 1)[: n * n].reshape(n, n)
         self.matrix = counts if self.matrix is None else self.matrix + counts
 
+    def compute(self) -> float:
+        assert self.matrix is not None, "compute before update"
+        return float(self.figure(self.matrix.double().cpu()))
+
+
+class Overlap(ConfusionMetric):
+    """How far the predicted and the true area of each class lie on each other, averaged over classes.
+
+    Counted over the whole split, not a picture at a time; classes that occur in neither do not count. Predictions are
+    logits [b, C, ...] against class numbers [b, ...], or logits against yes/no targets of one shape, where only the area
+    of "yes" counts. Not a number where no class occurs.
+
+    Args:
+        name: "dice", twice the area in common over the sum of both (F1 of pixels; Dice 1945), or "iou", the area in common
+            over the area of either (Jaccard 1912).
+        ignore_index: targets of this value do not count.
+        background: whether class 0 counts, where targets are class numbers.
+    """
+
+    def __init__(self, name: str, ignore_index: int = IGNORED, background: bool = True) -> None:
+        self.name, self.background = name, background
+        super().__init__(self._mean, ignore_index)
+
+    def update(self, pred: Tensor, target: Tensor) -> None:
+        super().update(pred, target)
+        self.only_yes = pred.shape == target.shape
+
     def _mean(self, matrix: Tensor) -> Tensor:
         first = 1 if self.only_yes or not self.background else 0
         both, true, found = (v[first:] for v in (matrix.diag(), matrix.sum(1), matrix.sum(0)))
-        occurs = true + found > 0
-        return self.share(both[occurs], (true + found)[occurs]).mean()
-
-    def share(self, both: Tensor, areas: Tensor) -> Tensor:
-        """The figure of each class, from the area in common and the sum of the true and the predicted one."""
-        raise NotImplementedError
-
-
-class Dice(_Overlap):
-    __doc__ = f"Twice the area in common over the sum of both: F1 of pixels (Dice 1945).\n\n    {_Overlap.__doc__}"
-    name = "dice"
-
-    def share(self, both: Tensor, areas: Tensor) -> Tensor:
-        return 2 * both / areas
-
-
-class IoU(_Overlap):
-    __doc__ = f"The area in common over the area of either (Jaccard 1912).\n\n    {_Overlap.__doc__}"
-    name = "iou"
-
-    def share(self, both: Tensor, areas: Tensor) -> Tensor:
-        return both / (areas - both)
+        areas = true + found
+        shares = 2 * both / areas if self.name == "dice" else both / (areas - both)
+        return shares[areas > 0].mean()
 
 
 class FunctionMetric:
@@ -210,8 +193,8 @@ METRICS: dict[str, Callable[[], Metric]] = {
     ),
     "balanced_accuracy": lambda: ConfusionMetric(_balanced),
     "f1_macro": lambda: ConfusionMetric(_f1_macro),
-    "dice": Dice,
-    "iou": IoU,
+    "dice": lambda: Overlap("dice"),
+    "iou": lambda: Overlap("iou"),
     "roc_auc": lambda: FunctionMetric(roc_auc, higher_is_better=True),
     "mse": lambda: MeanMetric(lambda p, t: _same(p, t).square(), higher_is_better=False),
     "rmse": lambda: MeanMetric(
@@ -272,9 +255,8 @@ def higher_is_better(name: str, metrics: dict[str, Metric]) -> bool:
 __all__ = [
     "METRICS",
     "ConfusionMetric",
-    "Dice",
+    "Overlap",
     "FunctionMetric",
-    "IoU",
     "MeanMetric",
     "as_metrics",
     "higher_is_better",

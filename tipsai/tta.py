@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from tipsai.core.errors import SettingError
 from tipsai.core.state import Batch
 from tipsai.data.dataloaders import DataLoaders
-from tipsai.data.loaders import BatchTransform, Draw
+from tipsai.data.loaders import BatchTransform, Draw, transformed
 
 
 class Views:
@@ -22,12 +22,7 @@ class Views:
         self.views = views
 
     def __call__(self, batch: Batch, draw: Draw | None) -> Batch:
-        seen = []
-        for chain in self.views:
-            view = batch
-            for transform in chain:
-                view = transform(view, draw)
-            seen.append(view)
+        seen = [transformed(batch, chain, draw) for chain in self.views]
         return Batch(tuple(view.x[0] for view in seen), seen[0].y)
 
 

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from tipsai import DataLoaders, Learner
-from tipsai.metrics import IoU
+from tipsai.metrics import Overlap
 from tipsai.vision import unet
 from tipsai.vision.models import SmallResNet
 
@@ -108,7 +108,7 @@ class Plain(nn.Module):
 @torch.no_grad()
 def mean_iou(model, x, y):
     model.eval()
-    metric = IoU()
+    metric = Overlap("iou")
     for a, b in zip(x.split(50), y.split(50), strict=True):
         metric.update(model(a), b)
     return metric.compute()

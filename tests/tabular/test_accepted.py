@@ -1,6 +1,5 @@
 """Issue 2's list "Accepted, said, and right": it trains or predicts, a message names it, and the numbers are right."""
 
-import logging
 import resource
 import sys
 import time
@@ -39,19 +38,6 @@ def trained(frame=FRAME, target="y", **options):
 @pytest.fixture(scope="module")
 def learn():
     return trained()
-
-
-@pytest.fixture
-def said(caplog):
-    """What was logged since, as one text; empties it."""
-    caplog.set_level(logging.INFO, "tipsai")
-
-    def text():
-        found = caplog.text
-        caplog.clear()
-        return found
-
-    return text
 
 
 def predictions_equal(learn, left, right):

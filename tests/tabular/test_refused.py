@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import snapshot
 
 from tipsai import cli, container, load_learner
 from tipsai.core.errors import ArtifactError, ColumnError, DataError, OutputError, SettingError, TipsaiError
@@ -31,27 +32,6 @@ def model(tmp_path_factory):
     learn.fit_one_cycle(1, progress=False)
     learn.export(path)
     return path
-
-
-def snapshot(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
-
-
-@pytest.fixture
-def refused(tmp_path, capsys, monkeypatch):
-    """Runs a command that must be refused: exit status 2, one message, nothing on standard output, nothing written."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*args):
-        before = snapshot(tmp_path)
-        status = cli.main([str(arg) for arg in args])
-        out, err = capsys.readouterr()
-        assert (status, out) == (2, "")
-        assert err.count("tipsai: error: ") == 1 and "Traceback" not in err
-        assert snapshot(tmp_path) == before, "something was written"
-        return err[err.index("tipsai: error: ") :]
-
-    return run
 
 
 def says(error, message, text):

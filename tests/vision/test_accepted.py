@@ -1,6 +1,5 @@
 """What pictures come in: it trains or predicts, a message says what was odd, and what the model sees is right."""
 
-import logging
 import os
 import subprocess
 import sys
@@ -9,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from pictures import encoded, exif, smooth, stored, tree, write
 from PIL import Image
 
 from tipsai import load_learner
@@ -16,23 +16,7 @@ from tipsai.core.errors import DataError
 from tipsai.vision import ImageDataLoaders, geometry, read, vision_learner
 from tipsai.vision.targets import in_picture, in_pixels
 
-sys.path.insert(0, os.path.dirname(__file__))  # pictures.py lies beside this file
-from pictures import encoded, exif, smooth, stored, tree, write
-
 SMALL = {"width": 8, "seed": 0, "device": "cpu"}
-
-
-@pytest.fixture
-def said(caplog):
-    """What was logged since, as one text; empties it."""
-    caplog.set_level(logging.INFO, "tipsai")
-
-    def text():
-        found = caplog.text
-        caplog.clear()
-        return found
-
-    return text
 
 
 @pytest.fixture
@@ -410,7 +394,7 @@ def test_raw_predictions_of_corrupt_pictures_are_said(pets, broken, said):
     loader = learn.dls.test_dl(broken)
     assert len(learn.get_preds(loader)[0]) == 6 and sorted(loader.problems) == [2, 5]
     assert "2 of 6 pictures cannot be read and have no prediction" in said()
-    assert "problem" not in learn.dls.present([str(pets / "cat" / f"{i}.png") for i in range(6)], {"a": range(6)})
+    assert "problem" not in learn.predict([str(pets / "cat" / f"{i}.png") for i in range(6)])
     bad = [np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4, 3), np.float32) + 7]
     made = learn.predict(bad)
     assert made["problem"].tolist() == ["", "its floats run from 7 to 7; expected 0 to 1. Scale them."]

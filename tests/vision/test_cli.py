@@ -3,23 +3,19 @@
 import csv
 import json
 import os
-import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from commands import assert_same_weights, interrupted, process
+from pictures import encoded, smooth, tree, write
 from PIL import Image
 
-from tipsai import cli, container, load_learner
+from tipsai import cli, load_learner
 from tipsai.vision import ImageDataLoaders, vision_learner
 from tipsai.vision.read import probe, read_mask
-
-sys.path.insert(0, os.path.dirname(__file__))  # pictures.py lies beside this file
-from pictures import encoded, smooth, tree, write
 
 N = {"train": 6, "valid": 2, "test": 3}
 TRAIN = ["train", "pets", "--seed", "3"]
@@ -31,23 +27,6 @@ def folder(tmp_path, monkeypatch):
         tree(tmp_path / "pets" / part, f"cat/*{n}.jpg", f"dog/*{n}.png", shape=(6, 6))
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def assert_same_weights(left, right):
-    a, b = (container.read(path)[1]["model"] for path in (left, right))
-    assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
-
-
-def process(*args, code=None, **options):
-    """A command, or code, in a process of its own, on one thread."""
-    return subprocess.Popen(
-        [sys.executable, *(["-c", code] if code else ["-m", "tipsai.cli"]), *args],
-        text=True,
-        stdout=options.pop("stdout", subprocess.PIPE),
-        stderr=subprocess.PIPE,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        **options,
-    )
 
 
 # --- train ------------------------------------------------------------------------------------------------------------
@@ -94,7 +73,7 @@ def test_the_figures_are_those_of_the_exported_model(capsys):
         made = learn.predict(f"pets/{part}")
         truth = ["cat" if f"{os.sep}cat{os.sep}" in path else "dog" for path in made.index]
         p = [row[f"p_{label}"] for label, (_, row) in zip(truth, made.iterrows(), strict=True)]
-        assert figures[f"{part}_loss"] == pytest.approx(-np.log(p).mean(), abs=1e-4)
+        assert figures[f"{part}_loss"] == pytest.approx(-np.log(p).mean(), abs=1e-3)  # bf16 against fp32
         if part != "train":
             assert figures[f"{part}_accuracy"] == pytest.approx((made["prediction"] == truth).mean())
 
@@ -128,15 +107,7 @@ def test_minutes_are_kept_and_the_steps_stored(capsys, folder):
 
 def test_ctrl_c_and_resume_end_in_the_very_same_weights(folder, capsys):
     command = [*TRAIN, "--epochs", "8", "--bs", "4", "--out", "run"]
-    training = process(*command)
-    for line in training.stderr:
-        if line.startswith("epoch 2/"):
-            break
-    training.send_signal(signal.SIGINT)
-    out, err = training.communicate(timeout=60)
-    assert (training.returncode, out) == (130, ""), err
-    assert "interrupted after step" in err and "--out run --resume" in err and "Traceback" not in err
-    assert sorted(path.name for path in (folder / "run").iterdir()) == ["checkpoint.tips", "config.json"]
+    interrupted(*command)
     assert cli.main([*command, "--resume", "--json"]) == 0
     resumed = json.loads(capsys.readouterr().out)
     assert cli.main([*command[:-1], "whole", "--json"]) == 0

@@ -1,6 +1,5 @@
 """What holds of every builder, block and loader of pictures."""
 
-import os
 import subprocess
 import sys
 
@@ -9,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from helpers import At, same
+from pictures import tree, write
 from PIL import Image
 
 from tipsai import load_learner
@@ -17,9 +17,6 @@ from tipsai.core.interrupt import INTERRUPTED
 from tipsai.data.block import Block
 from tipsai.load import BLOCKS
 from tipsai.vision import Augmentation, ImageBlock, ImageDataLoaders, MaskBlock, PointBlock, vision_learner
-
-sys.path.insert(0, os.path.dirname(__file__))  # pictures.py lies beside this file
-from pictures import tree, write
 
 CPU = {"seed": 0, "device": "cpu"}
 

@@ -1,22 +1,17 @@
 """vision_learner: every task from pictures to an artifact that predicts the same."""
 
-import os
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from helpers import At, Boom, boom
+from pictures import tree
 from PIL import Image
 from torch import nn
 
 from tipsai import load_learner
 from tipsai.core.errors import SettingError
 from tipsai.vision import Augmentation, ImageDataLoaders, vision_learner
-
-sys.path.insert(0, os.path.dirname(__file__))  # pictures.py lies beside this file
-from pictures import tree
 
 SMALL = {"width": 8, "seed": 1, "device": "cpu"}
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pictures import encoded, exif, png, smooth, stored, write
 from PIL import Image
-from vision.pictures import encoded, exif, png, smooth, stored, write
 
 from tipsai.core.errors import DataError, SettingError
 from tipsai.vision.read import PictureError, check, probe, read_image, read_mask, reduction

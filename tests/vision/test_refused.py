@@ -2,45 +2,21 @@
 
 import os
 import pathlib
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from pictures import tree, write
 from PIL import Image
 
-from tipsai import cli, load_learner
+from tipsai import load_learner
 from tipsai.core.errors import ArtifactError, DataError, SettingError, TipsaiError
 from tipsai.tabular import TabularDataLoaders, tabular_learner
 from tipsai.vision import Augmentation, ImageDataLoaders, vision_learner
 
-sys.path.insert(0, os.path.dirname(__file__))  # pictures.py lies beside this file
-from pictures import tree, write
-
 SMALL = {"width": 8, "seed": 0, "device": "cpu"}
 CPU = torch.device("cpu")
-
-
-def snapshot(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
-
-
-@pytest.fixture
-def refused(tmp_path, capsys, monkeypatch):
-    """Runs a command that must be refused: exit status 2, one message, nothing on standard output, nothing written."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*args):
-        before = snapshot(tmp_path)
-        status = cli.main([str(arg) for arg in args])
-        out, err = capsys.readouterr()
-        assert (status, out) == (2, "")
-        assert err.count("tipsai: error: ") == 1 and "Traceback" not in err
-        assert snapshot(tmp_path) == before, "something was written"
-        return err[err.index("tipsai: error: ") :]
-
-    return run
 
 
 def says(message, text):

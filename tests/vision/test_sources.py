@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pictures import encoded, exif, smooth, stored, tree, write
 from PIL import Image
-from vision.pictures import encoded, exif, smooth, stored, tree, write
 
 from tipsai.core.errors import ColumnError, DataError, SettingError
 from tipsai.data.split import column_split
-from tipsai.vision.sources import _Tree, from_folder, from_frame, from_function, list_pictures
+from tipsai.vision.folders import _Tree, from_folder, list_pictures
+from tipsai.vision.tables import from_frame, from_function
 
 PIXEL = encoded(smooth(2, 2))
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tipsai.callbacks.mixup import MixesTargets, require_target
+from tipsai.callbacks.mixup import MixesTargets, beta, require_target
 from tipsai.core import rng
 from tipsai.core.callback import Callback
 from tipsai.core.errors import SettingError, require_positive
@@ -28,8 +28,7 @@ def draw_boxes(
         perm int64 [n]; boxes int64 [n, 4] as (top, left, bottom, right), the last two excluded; lam float32 [n], the
         exact share of pixels that stay.
     """
-    gammas = torch._standard_gamma(torch.full((2, n), alpha, dtype=torch.float64), generator=generator)
-    side = (1 - (gammas[0] / gammas.sum(0)).nan_to_num(1.0)).sqrt()
+    side = (1 - beta(n, alpha, generator)).sqrt()
     whole = torch.tensor([height, width], dtype=torch.float64)
     centre = torch.rand(n, 2, generator=generator, dtype=torch.float64) * whole
     half = side[:, None] * whole / 2

@@ -24,6 +24,13 @@ def require_target(target: Any) -> MixesTargets:
     return target  # type: ignore[no-any-return]
 
 
+def beta(n: int, alpha: float, generator: torch.Generator) -> Tensor:
+    """N draws of Beta(alpha, alpha), float64."""
+    # From two Gammas; torch's Gamma sampler takes a generator where its distributions do not.
+    gammas = torch._standard_gamma(torch.full((2, n), alpha, dtype=torch.float64), generator=generator)
+    return (gammas[0] / gammas.sum(0)).nan_to_num(1.0)
+
+
 def draw(n: int, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Partners and shares of a mixup.
 
@@ -35,9 +42,7 @@ def draw(n: int, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tens
     Returns:
         perm int64 [n], and lam float32 [n] in 0.5..1: each row keeps the larger share, so that no pair is drawn twice.
     """
-    # A Beta variate from two Gammas; torch's Gamma sampler takes a generator where its distributions do not.
-    gammas = torch._standard_gamma(torch.full((2, n), alpha, dtype=torch.float64), generator=generator)
-    lam = (gammas[0] / gammas.sum(0)).nan_to_num(1.0)
+    lam = beta(n, alpha, generator)
     return torch.randperm(n, generator=generator), torch.maximum(lam, 1 - lam).float()
 
 

@@ -32,4 +32,5 @@ class Finding:
     step: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.severity}: {self.message}{' ' if self.fix else ''}{self.fix}"
+        between = "\n" if "\n" in self.message else " "  # a message may end with a list
+        return f"{self.severity}: {self.message}{between}{self.fix}".rstrip()

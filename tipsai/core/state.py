@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+IGNORED = -100  # class numbers of this value do not count; torch's default
+
 
 class Batch(NamedTuple):
     """What one step works on. The model is called as model(*x), the loss as loss(pred, *y)."""

@@ -20,6 +20,7 @@ from tipsai.data.loaders import (
     TensorRows,
     as_tensors,
     check_bs,
+    transformed,
 )
 
 if TYPE_CHECKING:
@@ -45,22 +46,19 @@ class Feed:
         return self._moved(source, seed, epoch, start)
 
     def _moved(self, source: Iterator[Batch], seed: int, epoch: int, start: int) -> Iterator[Batch]:
+        def drawn() -> Draw | None:
+            return Draw(seed, epoch, position) if self.training else None
+
         ahead: Batch | None = None
         position = start
         for batch in source:
             moving = batch.to(self.device)  # from pinned memory this returns at once, and the copy overlaps the step
             if ahead is not None:
-                yield self._transformed(ahead, seed, epoch, position)
+                yield transformed(ahead, self.tfms, drawn())
                 position += 1
             ahead = moving
         if ahead is not None:
-            yield self._transformed(ahead, seed, epoch, position)
-
-    def _transformed(self, batch: Batch, seed: int, epoch: int, position: int) -> Batch:
-        draw = Draw(seed, epoch, position) if self.training else None
-        for transform in self.tfms:
-            batch = transform(batch, draw)
-        return batch
+            yield transformed(ahead, self.tfms, drawn())
 
     def __iter__(self) -> Iterator[Batch]:
         return self.batches()
@@ -163,17 +161,20 @@ class DataLoaders:
         """
         return show.show_batch(self, n, split, seed, epoch)
 
-    def present(self, items: Any, columns: dict[str, Any]) -> Any:
-        """Predictions as a person wants them; a table's come as a DataFrame."""
+    def present(self, items: Any, loader: Loader, columns: dict[str, Any]) -> Any:
+        """Predictions as a person wants them; a table's come as a DataFrame.
+
+        Args:
+            items: as they were given.
+            loader: what test_dl made of them, read to its end.
+            columns: of the predictions.
+        """
         return columns
 
     def as_evaluated(self, batches: Iterable[Batch], device: torch.device | str = "cpu") -> Iterator[Batch]:
         """Batches as evaluation sees them: on the device, batch transforms done, without randomness."""
         for batch in batches:
-            batch = batch.to(torch.device(device))
-            for transform in self.batch_tfms:
-                batch = transform(batch, None)
-            yield batch
+            yield transformed(batch.to(torch.device(device)), self.batch_tfms)
 
     def feed(self, split: str, device: torch.device) -> Feed:
         """One of "train" and "valid" (or, for Learner.test, "test") on a device."""

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tipsai.core.state import Loss
+from tipsai.core.state import IGNORED, Loss
 from tipsai.losses import BinaryCrossEntropy
 
 # Items [b] each, by name, and sums over the batch, by name.
@@ -126,7 +126,7 @@ def measure(kind: str, loss: Loss, pred: Tensor, y: tuple[Tensor, ...]) -> Measu
         pred: what the model returns, in fp32.
         y: the targets as the loss takes them.
     """
-    form = in_form(kind, pred, y[0], getattr(loss, "ignore_index", -100))
+    form = in_form(kind, pred, y[0], getattr(loss, "ignore_index", IGNORED))
     items, sums = MEASURES[kind](*form)
     return {"loss": item_losses(loss, pred, y)} | items, sums
 

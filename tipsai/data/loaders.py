@@ -6,7 +6,7 @@ import os
 import pickle  # noqa: S403  multiprocessing sends with it; nothing is ever read back from a file
 import random
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from tipsai.core import rng
-from tipsai.core.errors import DataError, SettingError
+from tipsai.core.errors import DataError, SettingError, TipsaiError
 from tipsai.core.state import Batch
 
 log = logging.getLogger("tipsai")
@@ -36,6 +36,13 @@ class BatchTransform(Protocol):
     """Changes a batch on the device. `draw` is None in evaluation, where nothing may be random."""
 
     def __call__(self, batch: Batch, draw: Draw | None) -> Batch: ...
+
+
+def transformed(batch: Batch, tfms: Iterable[BatchTransform], draw: Draw | None = None) -> Batch:
+    """A batch after a chain of transforms; as evaluation sees it where there is no draw."""
+    for transform in tfms:
+        batch = transform(batch, draw)
+    return batch
 
 
 class Rows(Protocol):
@@ -209,17 +216,24 @@ def travels(thing: Any) -> bool:
 
 
 class _Seeded:
-    """A dataset asked by (index, seed): each item's randomness is seeded by its epoch and position, in any worker."""
+    """A dataset asked by (index, seed): each item's randomness is seeded by its epoch and position, in any worker.
+
+    A worker hands a user's mistake on as the error that it is: raised there, its message would drown in a traceback.
+    """
 
     def __init__(self, dataset: Any, in_worker: bool) -> None:
         self.dataset, self.in_worker = dataset, in_worker
 
     def __getitem__(self, key: tuple[int, int | None]) -> Any:
         index, seed = key
-        if seed is None:
-            return self.dataset[index]
         if self.in_worker:
-            rng.seed_everything(seed)
+            if seed is not None:
+                rng.seed_everything(seed)
+            try:
+                return self.dataset[index]
+            except TipsaiError as error:
+                return error
+        if seed is None:
             return self.dataset[index]
         python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
         try:
@@ -231,6 +245,16 @@ class _Seeded:
             random.setstate(python)
             np.random.set_state(numpy)
             torch.set_rng_state(cpu)
+
+
+class _Collated:
+    """A batch of samples; or the first error among them, see _Seeded."""
+
+    def __init__(self, collate: Callable[[Any], Any]) -> None:
+        self.collate = collate
+
+    def __call__(self, samples: Sequence[Any]) -> Any:
+        return next((s for s in samples if isinstance(s, TipsaiError)), None) or self.collate(samples)
 
 
 class ItemLoader:
@@ -299,11 +323,13 @@ class ItemLoader:
             _Seeded(self.dataset, in_worker=n_workers > 0),  # type: ignore[arg-type]
             batch_sampler=chosen,
             num_workers=n_workers,
-            collate_fn=self.collate,
+            collate_fn=_Collated(self.collate or torch.utils.data.default_collate),
             pin_memory=torch.cuda.is_available(),
             generator=rng.generator(seed, "workers", epoch),
         )
         for sample in loader:
+            if isinstance(sample, TipsaiError):
+                raise sample
             yield to_batch(sample)
 
     def sample(self, n: int, seed: int) -> Iterator[Batch]:

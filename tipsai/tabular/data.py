@@ -203,7 +203,7 @@ class TabularDataLoaders(DataLoaders):
             )
         return RowLoader(self.table.encode_frame(frame), bs or max(EVAL_ROWS, self.bs))
 
-    def present(self, items: Any, columns: dict[str, Any]) -> pd.DataFrame:
+    def present(self, items: Any, loader: Loader, columns: dict[str, Any]) -> pd.DataFrame:
         return pd.DataFrame(columns, index=as_frame(items).index)
 
     def describe(self) -> str:

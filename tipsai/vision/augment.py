@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tipsai.core.errors import DataError, SettingError
-from tipsai.core.state import Batch
+from tipsai.core.state import IGNORED, Batch
 from tipsai.data.loaders import BatchTransform, Draw
 from tipsai.vision import colour, geometry, sample
 from tipsai.vision.geometry import Size
@@ -17,7 +17,6 @@ from tipsai.vision.sample import Padding
 
 SMALL_SIDE = 96  # pixels; smaller pictures are not interpolated where it can be avoided (DA03)
 Kind = Literal["label", "mask", "points"]  # what a warp of the picture does to its target
-IGNORED = -100  # of masks, where they show nothing; CrossEntropy's default
 
 _SHARES = ("flip", "translate", "p_warp", "brightness", "contrast", "saturation", "p_colour", "erase")
 _AT_MOST = dict.fromkeys(_SHARES, 1.0) | {"rotate": 180.0, "perspective": 0.5, "hue": 0.5}

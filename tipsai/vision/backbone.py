@@ -13,7 +13,7 @@ import re
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import torch
 from safetensors import SafetensorError
@@ -59,6 +59,24 @@ class WeightsError(SettingError):
     """Pre-trained weights cannot be had."""
 
 
+class BodyOptions(TypedDict, total=False):
+    """How a backbone is made.
+
+    Attributes:
+        pretrained: whether to fetch the best weights that the library has; or which, such as "IMAGENET1K_V1".
+        weights: a .pth or .safetensors file of the backbone's weights, with or without its classifier.
+        size: the pictures' side, for those backbones that are made for one size (ViT, MaxViT, a module that flattens).
+        cut: the name of your module's classifier, such as "fc"; "" where it has none; found by itself by default.
+        network: width, depth and act of the built-in "small_resnet".
+    """
+
+    pretrained: bool | str
+    weights: str | Path | None
+    size: int | None
+    cut: str | None
+    network: Mapping[str, Any] | None
+
+
 class VisionModel(nn.Module):
     """A body that turns pictures into vectors, or into maps, and a head fitted to the task.
 
@@ -82,12 +100,8 @@ def build(
     n_out: int,
     n_in: int = 3,
     *,
-    pretrained: bool | str = False,
-    weights: str | Path | None = None,
     dropout: float = 0.2,
-    size: int | None = None,
-    cut: str | None = None,
-    network: Mapping[str, Any] | None = None,
+    **made_with: Unpack[BodyOptions],
 ) -> VisionModel:
     """A model of pictures with n_out outputs.
 
@@ -96,12 +110,8 @@ def build(
         n_out: outputs: classes, or numbers.
         n_in: channels of a picture. Pre-trained first layers are summed over the colours for one channel, and else
             repeated and scaled, so that what comes out keeps its size.
-        pretrained: whether to fetch the best weights that the library has; or which, such as "IMAGENET1K_V1".
-        weights: a .pth or .safetensors file of the backbone's weights, with or without its classifier.
         dropout: share of the features dropped before the last layer.
-        size: the pictures' side, for those backbones that are made for one size (ViT, MaxViT, a module that flattens).
-        cut: the name of your module's classifier, such as "fc"; "" where it has none; found by itself by default.
-        network: width, depth and act of the built-in "small_resnet".
+        **made_with: see BodyOptions.
 
     Raises:
         SettingError: an unknown backbone, weights that cannot be fetched, or settings that exclude each other.
@@ -112,21 +122,20 @@ def build(
     require_positive("n_out", n_out)
     if not 0 <= dropout < 1:
         raise SettingError(f"dropout is {dropout!r}; expected a share from 0 to below 1.")
-    body, n_features, maps = make_body(
-        arch, n_in, pretrained=pretrained, weights=weights, size=size, cut=cut, network=network
-    )
-    arguments = rebuilding(arch, n_out=n_out, n_in=n_in, dropout=dropout, size=size, network=network)
+    body, n_features, maps = make_body(arch, n_in, **made_with)
+    arguments = rebuilding(arch, made_with, n_out=n_out, n_in=n_in, dropout=dropout)
     pool = [nn.AdaptiveAvgPool2d(1), nn.Flatten()] if maps else []
     head = nn.Sequential(*pool, nn.Dropout(dropout), _last_layer(n_features, n_out))
     return VisionModel(body, head, arguments)
 
 
-def rebuilding(arch: str | nn.Module, **settings: Any) -> dict[str, Any] | None:
+def rebuilding(arch: str | nn.Module, made_with: BodyOptions, **settings: Any) -> dict[str, Any] | None:
     """The arguments that make a model again, as plain JSON: without weights to fetch, and with the library's name."""
     if not isinstance(arch, str):
         return None
     library, name = find(arch)
-    return {"arch": f"timm/{name}" if library == "timm" else name, "pretrained": False, **settings}
+    kept = {"size": made_with.get("size"), "network": made_with.get("network")}
+    return {"arch": f"timm/{name}" if library == "timm" else name, "pretrained": False, **settings, **kept}
 
 
 def splitter(model: nn.Module) -> list[list[nn.Parameter]]:
@@ -187,7 +196,7 @@ def make_body(
     cut: str | None = None,
     network: Mapping[str, Any] | None = None,
 ) -> tuple[nn.Module, int, bool]:
-    """A backbone without its classifier, the number of its features, and whether they are maps. Arguments: see build."""
+    """A backbone without its classifier, the number of its features, and whether they are maps. Arguments: see build, BodyOptions."""
     require_positive("n_in", n_in)
     if pretrained and weights is not None:
         raise SettingError("both pretrained and weights are given, and one of them would be lost; give one.")

@@ -1,22 +1,20 @@
 """What pictures, masks and points mean as fields."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from tipsai.core.errors import DataError, SettingError
-from tipsai.core.state import Loss
+from tipsai.core.state import IGNORED, Loss
 from tipsai.data.block import Block
 from tipsai.data.processor import Labels, Standardize
 from tipsai.losses import CrossEntropy, MeanSquaredError
 from tipsai.plot import BLUE, ORANGE, colours
+from tipsai.vision.augment import Kind
 from tipsai.vision.read import read_image, read_mask
-
-Geometry = Literal["label", "mask", "points"]  # what a warp of the picture does to its target
-IGNORED = -100  # targets of this value do not count; CrossEntropy's default
 
 
 def canvas(pictures: Sequence[Tensor], fill: int = 0) -> tuple[Tensor, Tensor]:
@@ -37,6 +35,11 @@ def canvas(pictures: Sequence[Tensor], fill: int = 0) -> tuple[Tensor, Tensor]:
     for place, picture in zip(made, pictures, strict=True):
         place[:, : picture.shape[1], : picture.shape[2]] = picture
     return made, sizes
+
+
+def some(items: Sequence[Any]) -> Sequence[Any]:
+    """Up to 500 of them, evenly spaced."""
+    return items[:: len(items) // 500 + 1]
 
 
 class ImageBlock(Block):
@@ -97,8 +100,7 @@ class ImageBlock(Block):
 
     def fit(self, items: Sequence[Any]) -> Self:
         """Measures mean and standard deviation of each channel on up to 500 pictures, evenly spaced."""
-        chosen = [items[int(i)] for i in np.unique(np.linspace(0, len(items) - 1, 500).astype(int))]
-        return self.fit_pixels([read_image(item, self.channels, at_least=32) for item in chosen])
+        return self.fit_pixels([self.encode(item) for item in some(items)])
 
     def fit_pixels(self, pictures: Sequence[Tensor]) -> Self:
         """As fit, from decoded pictures uint8 [c, h, w]; each counts alike, whatever its size."""
@@ -166,7 +168,7 @@ class MaskBlock(Block):
         ignore: a value that does not count, such as 255 for "void".
     """
 
-    geometry: Geometry = "mask"
+    geometry: Kind = "mask"
     draws = beside = True
 
     def __init__(
@@ -268,7 +270,7 @@ class MaskBlock(Block):
         return pred.argmax(1)
 
     def default_loss(self) -> Loss:
-        return CrossEntropy(ignore_index=IGNORED)
+        return CrossEntropy()
 
     def predictions(self, pred: Tensor) -> dict[str, Any]:
         """The masks, and the share of each class in them."""
@@ -291,7 +293,7 @@ class PointBlock(Block):
         names: of the points, in order.
     """
 
-    geometry: Geometry = "points"
+    geometry: Kind = "points"
     draws = True
 
     def __init__(self, names: Sequence[str]) -> None:

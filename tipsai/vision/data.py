@@ -2,27 +2,27 @@
 
 import copy
 import logging
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, TypedDict, Unpack
 
-import numpy as np
 import pandas as pd
-from torch import Tensor
 
 from tipsai.core.errors import DataError, SettingError
-from tipsai.data.block import Block
+from tipsai.data.block import Block, EncodedItems
 from tipsai.data.dataloaders import DataLoaders
 from tipsai.data.loaders import ItemLoader, Loader, RowLoader, check_bs, default_workers
 from tipsai.data.processor import Standardize
 from tipsai.data.split import column_split
-from tipsai.vision import defaults, parts, show, sources
+from tipsai.vision import defaults, folders, parts, show, tables
 from tipsai.vision.augment import Augment, Augmentation, Kind, views
-from tipsai.vision.blocks import ImageBlock, MaskBlock, PointBlock
+from tipsai.vision.blocks import ImageBlock, MaskBlock, PointBlock, some
+from tipsai.vision.items import Items
+from tipsai.vision.new import NewPictures, as_items, emptied
 from tipsai.vision.parts import Part
-from tipsai.vision.rows import NewPictures, PictureItems, PictureLoader, PictureRows, memory_budget, unreadable
-from tipsai.vision.targets import TASK_OF, in_outline, in_pixels, infer_task, one_by_one, points_of, target_block
+from tipsai.vision.rows import PictureRows, memory_budget
+from tipsai.vision.targets import TASK_OF, TASKS, in_outline, in_pixels, infer_task, one_by_one, points_of, target_block
 
 log = logging.getLogger("tipsai")
 
@@ -66,7 +66,6 @@ class ImageDataLoaders(DataLoaders):
     aug: Augmentation | None
     items: dict[str, Sequence[Any]]
     targets: dict[str, Sequence[Any]]
-    asked: NewPictures | None = None  # what test_dl was last asked for; its problems are known once it was read
 
     @classmethod
     def from_folder(
@@ -81,7 +80,7 @@ class ImageDataLoaders(DataLoaders):
         ignore: int | None = None,
         **options: Unpack[ImageOptions],
     ) -> Self:
-        """From a folder with a folder for each class, or with pictures and masks; see sources.from_folder.
+        """From a folder with a folder for each class, or with pictures and masks; see folders.from_folder.
 
         Args:
             path: class folders, perhaps within train, valid (or val) and test.
@@ -96,31 +95,27 @@ class ImageDataLoaders(DataLoaders):
         Raises:
             DataError: there are no pictures, one class alone, or masks that do not fit.
         """
-        found = sources.from_folder(path)
-        y_block = None
-        if found.masks is not None:
-            y_block = MaskBlock(values, names, ignore)
-            task = "segmentation" if task is None else task
-        elif values is not None or names is not None or ignore is not None:
-            raise SettingError(f"values, names and ignore are for masks, and {path} holds none; leave them out.")
-        fitting = "segmentation" if found.masks is not None else "classification"
-        if task is not None and task in TASK_OF.values() and task != fitting:
-            holds = "masks" if found.masks is not None else "a folder for each class"
-            raise SettingError(
-                f"task is {task!r}, and {path} holds {holds}, which is {fitting}. Leave task out; where a table holds the "
-                "targets, use ImageDataLoaders.from_csv."
-            )
-        if found.masks is None and found.labels is None:
+        found = folders.from_folder(path)
+        holds, fitting = ("masks", "segmentation") if found.masks else ("a folder for each class", "classification")
+        if not found.masks and found.labels is None:
             raise DataError(
                 f"{path} holds pictures without labels; expected a folder for each class (path/cat/1.jpg), or images and masks. "
                 "Where a name tells the label, use ImageDataLoaders.from_function."
             )
+        if task in TASKS and task != fitting:  # an unknown one is refused with the others
+            raise SettingError(
+                f"task is {task!r}, and {path} holds {holds}, which is {fitting}. Leave task out; where a table holds the "
+                "targets, use ImageDataLoaders.from_csv."
+            )
+        if not found.masks and (values is not None or names is not None or ignore is not None):
+            raise SettingError(f"values, names and ignore are for masks, and {path} holds none; leave them out.")
+        y_block = MaskBlock(values, names, ignore) if found.masks else None
         given = _by_part(found)
         if test is not None:
             if "test" in given:
                 raise SettingError(f"test is given, and {path} has a test folder of its own; give one of them.")
-            given["test"] = _whole(sources.from_folder(test))
-        return cls._from_items(found, given, task, valid, y_block, options)
+            given["test"] = _whole(folders.from_folder(test))
+        return cls._from_items(found, given, task or fitting, valid, y_block, options)
 
     @classmethod
     def from_df(
@@ -137,7 +132,7 @@ class ImageDataLoaders(DataLoaders):
         task: str | None = None,
         **options: Unpack[ImageOptions],
     ) -> Self:
-        """From a table with a row a picture; see sources.from_frame.
+        """From a table with a row a picture; see tables.from_frame.
 
         Args:
             df: the table.
@@ -156,7 +151,7 @@ class ImageDataLoaders(DataLoaders):
             ColumnError: a column is not there.
             DataError: files are missing (listed), or targets.
         """
-        found = sources.from_frame(df, path, target, root, suffix=suffix, label_delim=label_delim, part_column=part)
+        found = tables.from_frame(df, path, target, root, suffix=suffix, label_delim=label_delim, part_column=part)
         y_block = None
         if task == "points":
             y_block = PointBlock(points_of(target))
@@ -181,15 +176,15 @@ class ImageDataLoaders(DataLoaders):
     ) -> Self:
         """From paths that tell the target: by a function, or a regular expression whose group is the label.
 
-        With task="segmentation" the function gives the path of a picture's mask. See sources.from_function.
+        With task="segmentation" the function gives the path of a picture's mask. See tables.from_function.
         """
-        found = sources.from_function(paths, label)
+        found = tables.from_function(paths, label)
         return cls._from_items(found, _by_part(found), task, valid, None, options)
 
     @classmethod
     def _from_items(
         cls,
-        found: sources.Items,
+        found: Items,
         given: dict[str, Part],
         task: str | None,
         valid: float,
@@ -257,7 +252,7 @@ class ImageDataLoaders(DataLoaders):
         if train.pictures is None:
             x_block.fit(train.items)
         else:
-            x_block.fit_pixels(train.pictures[:: len(train) // 500 + 1])
+            x_block.fit_pixels(some(train.pictures))
         y_block = target_block(made.task, train.targets) if y_block is None else y_block
         y_block.fit(train.targets)
         if made.task == "classification" and y_block.n_out == 1:
@@ -300,7 +295,7 @@ class ImageDataLoaders(DataLoaders):
             made[name], faults = parts.read(part, block, kept)
             reasons |= faults
         if reasons:
-            self.findings.append(unreadable(reasons, sum(map(len, given.values()))))
+            self.findings.append(parts.unreadable(reasons, sum(map(len, given.values()))))
             log.warning("%s", self.findings[-1])
         return made
 
@@ -319,8 +314,8 @@ class ImageDataLoaders(DataLoaders):
                 targets = [self.blocks[1].encode(target) for target in part.targets]
                 loader = RowLoader(PictureRows(part.pictures, targets, self.blocks), at_once, shuffle=training)
             else:
-                data = PictureItems(self.blocks, part.items, part.targets)
-                loader = PictureLoader(data, at_once, shuffle=training, n_workers=workers, collate=data.collate)
+                data = EncodedItems(self.blocks, part.items, part.targets)
+                loader = ItemLoader(data, at_once, shuffle=training, n_workers=workers, collate=data.collate)
             setattr(self, name, loader)
 
     def _transform(self) -> None:
@@ -394,7 +389,7 @@ class ImageDataLoaders(DataLoaders):
             loader = copy.copy(loader)
             if isinstance(loader, ItemLoader):
                 data = loader.dataset
-                loader.dataset = PictureItems(self.blocks, data.x, data.y)
+                loader.dataset = EncodedItems(self.blocks, data.x, data.y)
                 loader.collate = loader.dataset.collate
             if bs is not None:
                 loader.bs = check_bs(bs) if name == "train" else 2 * bs
@@ -406,29 +401,25 @@ class ImageDataLoaders(DataLoaders):
     def test_dl(self, items: Any, bs: int | None = None) -> NewPictures:
         """A loader of new pictures: a folder, a path, several paths, PIL pictures or arrays.
 
-        One that cannot be read is blank, which is said; see rows.NewPictures.
+        One that cannot be read is blank, which is said; see new.NewPictures.
 
         Raises:
             DataError: there is no such file, or no picture in the folder.
         """
-        self.asked = NewPictures(as_items(items), self.picture, 2 * self.bs if bs is None else bs)
-        return self.asked
+        return NewPictures(as_items(items), self.picture, 2 * self.bs if bs is None else bs)
 
-    def present(self, items: Any, columns: dict[str, Any]) -> pd.DataFrame:
+    def present(self, items: Any, loader: Any, columns: dict[str, Any]) -> pd.DataFrame:
         """A row a picture, with its path where it has one; points in pixels of the picture as it is.
 
         A picture that could not be read has empty cells, and the reason stands in a column `problem`, which is there only
         then.
         """
-        given = as_items(items)
-        names = NewPictures(given, self.picture, 1).names
         if self.task == "points":
-            columns = in_pixels(columns, self.picture, given)
-        problems = self.asked.problems if self.asked is not None and self.asked.names == names else {}
-        if problems:
-            columns = {name: _emptied(values, problems) for name, values in columns.items()}
-            columns["problem"] = [problems.get(i, "") for i in range(len(given))]
-        return pd.DataFrame(columns, index=pd.Index(names, name="path"))
+            columns = in_pixels(columns, self.picture, loader.items)
+        if loader.problems:
+            columns = {name: emptied(values, loader.problems) for name, values in columns.items()}
+            columns["problem"] = [loader.problems.get(i, "") for i in range(loader.n_items)]
+        return pd.DataFrame(columns, index=pd.Index(loader.names, name="path"))
 
     def _say(self, readable: Mapping[str, Part]) -> None:
         sizes = ", ".join(f"{len(part):,} {name}" for name, part in readable.items())
@@ -439,47 +430,17 @@ class ImageDataLoaders(DataLoaders):
         log.info("pictures: %s, %s; task: %s; the model sees %s", sizes, kept, self.task, size)
 
 
-def _by_part(found: sources.Items) -> dict[str, Part]:
+def _by_part(found: Items) -> dict[str, Part]:
     """The items of "train", "valid" and "test"."""
-    targets: Sequence[Any] = found.masks or found.labels or ()
-    everything = Part(found.paths, targets)
+    everything = _whole(found)
     if found.parts is None:
         return {"train": everything}
     places = dict(zip(("train", "valid", "test"), column_split(found.parts), strict=True))
     return {name: everything.at(index) for name, index in places.items() if len(index)}
 
 
-def _whole(found: sources.Items) -> Part:
+def _whole(found: Items) -> Part:
     return Part(found.paths, found.masks or found.labels or ())
-
-
-def as_items(given: Any) -> list[Any]:
-    """New pictures one by one: of a folder, a path, several paths, PIL pictures or arrays.
-
-    Raises:
-        DataError: there is no such file, or no picture in the folder.
-    """
-    if isinstance(given, str | Path):
-        if not Path(given).exists():
-            raise DataError(f"there is no file or folder {given}. Check the path.")
-        return sources.list_pictures(given) if Path(given).is_dir() else [given]
-    if isinstance(given, pd.Series):
-        return list(given)
-    if isinstance(given, Tensor | np.ndarray):
-        channels = given.shape[0 if isinstance(given, Tensor) else -1]
-        one = given.ndim == 2 or (given.ndim == 3 and channels in (1, 3, 4))
-        return [given] if one else list(parts.planes(given))
-    return list(given) if isinstance(given, list | tuple) else [given]
-
-
-def _emptied(values: Sequence[Any], places: Container[int]) -> Any:
-    """A column with nothing at these places: NaN among floats, else None, which leaves the others' type alone."""
-    if isinstance(values, np.ndarray) and values.dtype.kind == "f":
-        return np.where([i in places for i in range(len(values))], np.nan, values)
-    made = np.empty(len(values), object)
-    for i, value in enumerate(values):
-        made[i] = None if i in places else value
-    return made
 
 
 def _augmentation(given: Augmentation | str | None, size: tuple[int, int]) -> Augmentation | None:

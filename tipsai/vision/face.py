@@ -17,6 +17,7 @@ from tipsai.learner import Learner
 from tipsai.vision.data import ImageDataLoaders
 from tipsai.vision.demo import run as demo
 from tipsai.vision.learner import vision_learner
+from tipsai.vision.new import NewPictures
 from tipsai.vision.targets import in_picture
 
 METRICS = {
@@ -61,17 +62,17 @@ def predict(learn: Learner, source: str, masks: Path | None = None) -> pd.DataFr
     dls = learn.dls
     assert isinstance(dls, ImageDataLoaders)
     if dls.task == "segmentation":
-        made = dls.present(source, _shares(learn, source, masks))
+        loader = dls.test_dl(source)
+        made = dls.present(source, loader, _shares(learn, loader, source, masks))
     else:
         made = learn.predict(source)
     return made.reset_index()
 
 
-def _shares(learn: Learner, source: str, masks: Path | None) -> dict[str, Any]:
+def _shares(learn: Learner, loader: NewPictures, source: str, masks: Path | None) -> dict[str, Any]:
     """The columns of shares; masks are written as they come, since together they may be larger than memory."""
     dls = learn.dls
     assert isinstance(dls, ImageDataLoaders) and dls.blocks is not None
-    loader = dls.test_dl(source)
     names = mask_names(loader.items, source)
     columns: list[dict[str, Any]] = []
     n_done = 0

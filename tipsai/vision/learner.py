@@ -91,18 +91,20 @@ def vision_learner(
     target, block, source = dls.blocks[1], dls.picture, dls.train
     seed = rng.draw_seed() if seed is None else seed
     given = {"width": width, "depth": depth, "act": act}
-    network = {name: value for name, value in given.items() if value is not None}
-    builder = unet if dls.task == "segmentation" else backbone
-    arguments: dict[str, Any] = {"n_in": block.channels, "size": min(block.size), "weights": weights}
+    made_with: dict[str, Any] = {
+        "size": min(block.size),
+        "weights": weights,
+        "network": {name: value for name, value in given.items() if value is not None} or None,
+    }
     if dropout is not None:
-        if builder is unet:
+        if dls.task == "segmentation":
             raise SettingError(
                 f"dropout={dropout!r} is of the head of a classifier, and a U-net has none; leave it out."
             )
-        arguments["dropout"] = dropout
+        made_with["dropout"] = dropout
     with rng.preserved():
         rng.seed_everything(rng.derive(seed, "model"))
-        model, arch, pretrained = _build(builder, arch, target.n_out or 1, pretrained, network or None, arguments, dls)
+        model, arch, pretrained = _build(dls, arch, pretrained, made_with)
     if channels_last:
         model.to(memory_format=torch.channels_last)
     with_weights = bool(pretrained) or weights is not None
@@ -142,9 +144,10 @@ def vision_learner(
     )
     if grows:
         learn.callbacks.append(Progressive(lambda: learn.dls.augment))  # type: ignore[attr-defined]
-    learn.builder = Builder("unet" if builder is unet else "vision", model.arguments) if model.arguments else None
+    if model.arguments is not None:
+        learn.builder = Builder("unet" if dls.task == "segmentation" else "vision", model.arguments)
     note = learn.settings.note
-    if loss_fn is None:
+    if loss_fn is None:  # what it is made of is noted below
         note("loss_fn", type(learn.loss_fn).__name__, type(learn.loss_fn).__name__, "chosen from the target")
     if precision == "auto":
         note("precision", learn.precision, learn.precision, "TR04; bf16 where the processor has instructions for it")
@@ -177,41 +180,33 @@ def _rates(
 
 
 def _build(
-    builder: Any,
-    arch: str | nn.Module | None,
-    n_out: int,
-    pretrained: bool | str | None,
-    network: Mapping[str, Any] | None,
-    arguments: Mapping[str, Any],
-    dls: ImageDataLoaders,
+    dls: ImageDataLoaders, arch: str | nn.Module | None, pretrained: bool | str | None, made_with: Mapping[str, Any]
 ) -> tuple[Any, str | nn.Module, bool | str]:
-    """The model, its backbone, and the weights that it was given."""
-    fixed = dict(arguments, network=network)
-    if isinstance(arch, nn.Module):
-        return builder.build(arch, n_out, **fixed), arch, pretrained or False
-    if arch is not None:
-        if pretrained is None:
-            pretrained = arch != "small_resnet" and fixed["weights"] is None
-        return builder.build(arch, n_out, pretrained=pretrained, **fixed), arch, pretrained
-    if defaults.arch(dls.picture.size) == "small_resnet" or network:
-        return builder.build("small_resnet", n_out, pretrained=bool(pretrained), **fixed), "small_resnet", False
+    """The model, its backbone, and the weights that it was given. A default that cannot be had is said and done without."""
+    build = unet.build if dls.task == "segmentation" else backbone.build
+    n_out, n_in = dls.blocks[1].n_out or 1, dls.picture.channels  # type: ignore[index]
+    if isinstance(arch, nn.Module):  # with its weights in it, if any
+        return build(arch, n_out, n_in, **made_with), arch, pretrained or False
+    chosen = arch or ("small_resnet" if made_with["network"] else defaults.arch(dls.picture.size))
+    wanted = pretrained
+    if wanted is None:
+        wanted = chosen != "small_resnet" and made_with["weights"] is None
     try:
-        wanted = pretrained if pretrained is not None else fixed["weights"] is None
-        return builder.build(defaults.ARCH, n_out, pretrained=wanted, **fixed), defaults.ARCH, wanted
+        return build(chosen, n_out, n_in, pretrained=wanted, **made_with), chosen, wanted
     except WeightsError as error:
-        if pretrained is not None:
+        if arch is not None or pretrained is not None:
             raise
         found = Finding(
             "no-weights",
             "AR03",
             "warning",
-            f"{defaults.ARCH} starts from scratch: {error}",
+            f"{chosen} starts from scratch: {error}",
             {"pictures": len(dls.items["train"])},
             "Pre-trained weights are worth more than most data; fetch them once, or give weights=PATH.",
         )
         dls.findings.append(found)
         log.warning("%s", found)
-        return builder.build(defaults.ARCH, n_out, pretrained=False, **fixed), defaults.ARCH, False
+        return build(chosen, n_out, n_in, pretrained=False, **made_with), chosen, False
 
 
 def _loss(
@@ -222,7 +217,7 @@ def _loss(
     label_smoothing: float,
 ) -> Any:
     if class_weights is None and not label_smoothing:
-        return target.default_loss() if loss_fn is None else loss_fn
+        return loss_fn  # None: the target's own
     if not isinstance(target, CategoryBlock) or loss_fn is not None:
         raise SettingError(
             "class_weights and label_smoothing need a classification with the default loss; otherwise give loss_fn its own."

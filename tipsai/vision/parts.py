@@ -1,7 +1,7 @@
 """The pictures and targets of a split, from what was given to what can be trained on."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from tipsai.core.errors import DataError
+from tipsai.core.finding import Finding
 from tipsai.data.split import random_split, stratified_split
 from tipsai.vision.blocks import ImageBlock
-from tipsai.vision.read import PictureError, check, probe, read_image, reduction
+from tipsai.vision.read import PictureError, check, probe, read_image, reduction, shown
 from tipsai.vision.rows import decode_all
 
 LOOKED_AT = 300  # pictures whose headers tell what all are like
@@ -107,6 +108,26 @@ def sound(part: Part) -> tuple[Part, dict[str, str]]:
         if not isinstance(mask, str | os.PathLike) or os.fspath(mask) not in faults
     ]
     return part.at(kept) if faults else part, faults
+
+
+def unreadable(reasons: Mapping[str, str], n_items: int, done: str = "were left out") -> Finding:
+    """The pictures that were left out, as a finding.
+
+    Args:
+        reasons: why each cannot be read, by path.
+        n_items: of all pictures.
+        done: what became of them.
+    """
+    lines = [f"\n  {shown(path)}: {reason}" for path, reason in list(reasons.items())[:10]]
+    more = f"\n  and {len(reasons) - 10:,} more" if len(reasons) > 10 else ""
+    return Finding(
+        code="unreadable-pictures",
+        tip="",
+        severity="warning",
+        message=f"{len(reasons):,} of {n_items:,} pictures cannot be read and {done}:{''.join(lines)}{more}",
+        evidence=dict(reasons),
+        fix="Replace or delete them.",
+    )
 
 
 def planes(pictures: Any) -> Tensor:

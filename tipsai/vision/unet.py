@@ -6,19 +6,18 @@ to the picture itself: each block doubles the resolution, looks at the backbone'
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tipsai.core.errors import SettingError, listing, require_positive
-from tipsai.vision.backbone import TRIALS, VisionModel, dry_run, make_body, rebuilding
+from tipsai.vision.backbone import TRIALS, BodyOptions, VisionModel, dry_run, make_body, rebuilding
 
 WIDEST = 256  # channels of a decoder block
 TRIAL_SIZE = 96  # pixels; so the maps of usual backbones have a side of at least three
@@ -223,16 +222,7 @@ class UNet(nn.Module):
 
 
 def build(
-    arch: str | nn.Module,
-    n_out: int,
-    n_in: int = 3,
-    *,
-    pretrained: bool | str = False,
-    weights: str | Path | None = None,
-    width: int = 32,
-    size: int | None = None,
-    cut: str | None = None,
-    network: Mapping[str, Any] | None = None,
+    arch: str | nn.Module, n_out: int, n_in: int = 3, *, width: int = 32, **made_with: Unpack[BodyOptions]
 ) -> UNet:
     """A U-net over a backbone. `backbone.splitter` gives its layer groups: body early, body late, decoder.
 
@@ -240,12 +230,9 @@ def build(
         arch: see `backbone.build`; also a model that it built.
         n_out: outputs a pixel: classes, or 1 for yes/no masks `[b, 1, h, w]`.
         n_in: channels of a picture.
-        pretrained: see `backbone.build`.
-        weights: see `backbone.build`.
         width: channels of the decoder at the picture's own size.
-        size: the pictures' shorter side; where it is small, maps of a single pixel are left out.
-        cut: see `backbone.build`.
-        network: see `backbone.build`.
+        **made_with: see `backbone.BodyOptions`; where size, the pictures' shorter side, is small, maps of a single pixel
+            are left out.
 
     Raises:
         SettingError: the backbone has no maps of several sizes, or a setting does not fit; see also `backbone.build`.
@@ -254,9 +241,9 @@ def build(
     require_positive("width", width)
     if isinstance(arch, VisionModel):
         arch = arch.body
-    if isinstance(arch, nn.Module) and cut is None:
-        cut = ""  # what comes after the last map goes anyhow
-    net, _, _ = make_body(arch, n_in, pretrained=pretrained, weights=weights, size=size, cut=cut, network=network)
-    model = UNet(Maps(net, n_in, size), n_out, n_in, width)
-    model.arguments = rebuilding(arch, n_out=n_out, n_in=n_in, width=width, size=size, network=network)
+    if isinstance(arch, nn.Module) and made_with.get("cut") is None:
+        made_with["cut"] = ""  # what comes after the last map goes anyhow
+    net, _, _ = make_body(arch, n_in, **made_with)
+    model = UNet(Maps(net, n_in, made_with.get("size")), n_out, n_in, width)
+    model.arguments = rebuilding(arch, made_with, n_out=n_out, n_in=n_in, width=width)
     return model

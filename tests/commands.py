@@ -1,0 +1,46 @@
+"""The command line in a process of its own, as the tests start, interrupt and compare it."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import torch
+
+from tipsai import container
+
+
+def process(*args, code=None, **options):
+    """A command, or code, in a process of its own, on one thread."""
+    return subprocess.Popen(
+        [sys.executable, *(["-c", code] if code else ["-m", "tipsai.cli"]), *args],
+        text=True,
+        stdout=options.pop("stdout", subprocess.PIPE),
+        stderr=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        **options,
+    )
+
+
+def interrupted(*command):
+    """Starts a training into the folder run, sends Ctrl-C after its second epoch, and checks how it ended."""
+    training = process(*command)
+    for line in training.stderr:
+        if line.startswith("epoch 2/"):
+            break
+    training.send_signal(signal.SIGINT)
+    out, err = training.communicate(timeout=60)
+    assert (training.returncode, out) == (130, ""), err
+    assert "interrupted after step" in err and "--out run --resume" in err and "Traceback" not in err
+    assert sorted(path.name for path in pathlib.Path("run").iterdir()) == ["checkpoint.tips", "config.json"]
+
+
+def weights(path):
+    """The state dict in an artifact."""
+    return container.read(path)[1]["model"]
+
+
+def assert_same_weights(left, right):
+    a, b = weights(left), weights(right)
+    assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
