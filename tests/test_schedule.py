@@ -138,7 +138,7 @@ class Watch(At):
         self.seen.append([(g["layer_group"], g["lr"], g.get("momentum") or g["betas"]) for g in st.opt.param_groups])
 
 
-@pytest.mark.parametrize("opt", ["adamw", "adam", "sgd", "radam"])
+@pytest.mark.parametrize("opt", ["adamw", "adam", "muon", "sgd", "radam"])
 def test_training_follows_the_plan_for_rate_and_momentum(opt):
     import torch
 

@@ -9,7 +9,7 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor, nn
 
-from tipsai import artifact, fitting, losses, metrics, optim, plot, schedule
+from tipsai import artifact, embedding, fitting, losses, metrics, optim, plot, schedule
 from tipsai.callbacks import Recorder, Scheduler
 from tipsai.core import rng
 from tipsai.core.callback import Callback, bind
@@ -60,7 +60,7 @@ class Learner:
         model: a module, called as model(*batch.x). learn.model is this very module.
         loss_fn: a Loss, one of torch's, or a function of (pred, *targets) that averages over the batch; chosen from the
             targets by default.
-        opt: "adamw", "adam", "sgd", or a function of parameter groups that returns a torch optimizer.
+        opt: "adamw", "adam", "muon", "sgd", or a function of parameter groups that returns a torch optimizer.
         lr: the peak rate, or a sequence with one for each layer group; None: the optimizer's base times a factor for
             the model's size (TR01).
         wd: weight decay; biases, norms and embeddings are spared.
@@ -447,6 +447,18 @@ class Learner:
     def show_results(self, n: int = 9) -> Any:
         """Some validation items, always the same, with targets and predictions: a figure, or a DataFrame of rows."""
         return show.show_results(self.dls, self.model, self.output, self.device, n)
+
+    def plot_embedding(self, split: str = "valid", n: int = 2000) -> Any:
+        """A sample of n items as the model sees them before its last linear layer, in two dimensions, coloured by target (MO08).
+
+        Classes that lie apart are told apart with ease; what lies within another's cloud is worth a look.
+        """
+        if split == "test":
+            raise SettingError("split is 'test'; whoever looks at test items tunes on them (DA14). Use 'valid'.")
+        sample = self.dls.as_evaluated(self.dls.feed(split, self.device).loader.sample(n, self.seed), self.device)
+        found, targets = embedding.features(self.model, sample, n)
+        names = self.dls.blocks[1].outputs if self.dls.blocks else ()
+        return embedding.drawn(found, targets, names, f"{len(found):,} {split} items before the last layer")
 
     def explain(self) -> None:
         """Prints every setting in force, whether it is the default, and where the default comes from."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from tipsai.core.errors import SettingError, listing, nearest, require_positive
+from tipsai.muon import Muon
 
 Groups = list[dict[str, Any]]
 Splitter = Callable[[nn.Module], Sequence[Sequence[nn.Parameter]]]
@@ -24,6 +25,7 @@ class Recipe:
     scale_rule: str  # how the rate follows the batch size (TR06)
     follows_size: bool  # whether small models take more: so Adam, whose steps do not shrink with the gradient
     source: str
+    knows_matrices: bool = False  # whether its parameter groups say "matrix": True or False
 
 
 def _fused(groups: Groups) -> bool:
@@ -39,6 +41,10 @@ def _adam(groups: Groups) -> Optimizer:
     return torch.optim.Adam([g | {"weight_decay": 0.0} for g in groups], betas=(0.9, 0.99), fused=_fused(groups))
 
 
+def _muon(groups: Groups) -> Optimizer:
+    return Muon(groups, betas=(0.9, 0.99), fused=_fused(groups))
+
+
 def _sgd(groups: Groups) -> Optimizer:
     return torch.optim.SGD(groups, lr=0.05, momentum=0.9, nesterov=True, fused=_fused(groups))
 
@@ -52,6 +58,14 @@ OPTIMIZERS = {
         "Loshchilov and Hutter 1711.05101; 3e-4: Karpathy, 'A Recipe for Training Neural Networks', 2019",
     ),
     "adam": Recipe(_adam, 3e-4, "sqrt", True, "Kingma and Ba 1412.6980"),
+    "muon": Recipe(
+        _muon,
+        3e-4,
+        "sqrt",
+        True,
+        "Jordan et al. 2024; rates and decays of AdamW by the scale of Liu et al. 2502.16982",
+        knows_matrices=True,
+    ),
     "sgd": Recipe(_sgd, 0.05, "linear", False, "Goyal et al. 1706.02677: 0.1 for 256 pictures, halved for sturdiness"),
 }
 OptSpec = str | Callable[[Groups], Optimizer]
@@ -161,18 +175,20 @@ def build(
     Each parameter group carries "layer_group", its number, by which schedules set its rate.
     """
     require_positive("wd", wd, zero=True)
-    bare = undecayed(model)
+    bare, named = undecayed(model), recipe(opt)
     made: Groups = []
     for number, (params, lr) in enumerate(zip(groups, lrs, strict=True)):
-        for decay in (wd, 0.0):
-            chosen = [p for p in params if (p in bare) == (decay == 0.0 and wd != 0.0)] if wd else list(params)
-            if chosen:
-                made.append({"params": chosen, "lr": lr, "weight_decay": decay, "layer_group": number})
-            if not wd:
-                break
+        decayed = [p for p in params if p not in bare] if wd else []
+        for chosen, decay in ((decayed, wd), ([p for p in params if p in bare or not wd], 0.0)):
+            group = {"lr": lr, "weight_decay": decay, "layer_group": number}
+            if named and named.knows_matrices:
+                matrices = [p for p in chosen if p.ndim > 1 and p not in bare]
+                made.append(group | {"params": matrices, "matrix": True})
+                chosen = [p for p in chosen if p.ndim <= 1 or p in bare]
+            made.append(group | {"params": chosen})
+    made = [group for group in made if group["params"]]
     if not made:
         raise SettingError("the model has no parameters; there is nothing to train.")
-    named = recipe(opt)
     result = named.make(made) if named else opt(made)  # type: ignore[operator]
     if not isinstance(result, Optimizer):
         raise SettingError(

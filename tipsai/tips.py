@@ -54,7 +54,7 @@ TIPS = {
         Tip(
             "TR11",
             "AdamW by default; no decay on biases, norms and embeddings.",
-            "default: Learner(opt='adamw', wd=0.01), tipsai.optim.undecayed",
+            "default: Learner(opt='adamw', wd=0.01), tipsai.optim.undecayed; tool: opt='muon' for matrices",
         ),
         Tip("TR12", "Clip gradients.", "default: fit(clip=1.0); learn.recorder.clipped_share says how often"),
         Tip(
@@ -86,7 +86,7 @@ TIPS = {
         Tip(
             "DA03",
             "Pictures below 96 pixels behave differently; what 128 teaches carries over to larger ones.",
-            "default: a network of their own for pictures of up to 96 pixels; tool: vision_learner(progressive=True), dls.resized",
+            "default: a network of their own for pictures of up to 96 pixels; tool: vision_learner(progressive=True), dls.resized, a finding",
         ),
         Tip("DA04", "Make toy problems whose best score is known.", "tool: tipsai.toys"),
         Tip(
@@ -134,7 +134,7 @@ TIPS = {
         Tip(
             "MO08",
             "Look at what was learned.",
-            "tool: tipsai.vision.show.first_layer_filters, feature_maps",
+            "tool: learn.plot_embedding; tipsai.vision.show.first_layer_filters, feature_maps",
         ),
         Tip(
             "MO11",
@@ -150,7 +150,7 @@ TIPS = {
         Tip(
             "AR03",
             "Start from pre-trained weights, with lower rates for them; the fewer the data, the more.",
-            "default: vision_learner for pictures above 96 pixels, a rate for each layer group; tool: learn.fine_tune, freeze_to",
+            "default: vision_learner for pictures above 96 pixels, a rate for each layer group; tool: learn.fine_tune, freeze_to, a finding",
         ),
         Tip(
             "AR05",

@@ -374,3 +374,28 @@ def test_a_picture_with_other_channels_at_prediction(pets, tmp_path):
     Image.new("RGBA", (9, 9)).save(tmp_path / "clear.png")
     loader = dls.test_dl([tmp_path / "grey.png", tmp_path / "clear.png"])
     assert next(iter(loader.batches())).x[0].shape[1] == 3
+
+
+def test_larger_pictures_seen_below_96_pixels_are_said(tmp_path):
+    """DA03."""
+    tree(tmp_path, "a/*3.png", "b/*3.png", shape=(200, 240))
+    (found,) = ImageDataLoaders.from_folder(tmp_path, size=64).findings
+    assert (found.code, found.tip, found.severity) == ("shrunken-pictures", "DA03", "advice")
+    assert "have 200 pixels a side, the model sees 64x64" in found.message and "size=128" in found.fix
+    assert ImageDataLoaders.from_folder(tmp_path, size=96).findings == []
+    tree(tmp_path / "small", "a/*3.png", "b/*3.png", shape=(40, 40))
+    (found,) = ImageDataLoaders.from_folder(tmp_path / "small", size=24).findings
+    assert "have 40 pixels a side" in found.message and found.fix == "Leave size out."
+    assert ImageDataLoaders.from_folder(tmp_path / "small", size=32).findings == []
+
+
+def test_large_folders_validate_on_fewer():
+    n = 20_000
+    x, y = np.zeros((n, 1, 1), np.uint8), np.arange(n) % 2
+    dls = ImageDataLoaders.from_arrays((x, y))
+    assert (dls.valid.n_items, dls.train.n_items) == (2500, n - 2500)
+    assert ImageDataLoaders.from_arrays((x, y), 0.2).valid.n_items == n // 5
+    assert ImageDataLoaders.from_arrays((x, y), 0.0).valid is None
+    assert ImageDataLoaders.from_arrays((x[:50], y[:50])).valid.n_items == 10
+    many = ImageDataLoaders.from_arrays((x, np.arange(n) % 400))
+    assert many.valid.n_items == 4000 and all(np.bincount(many.targets["valid"]) == 10)

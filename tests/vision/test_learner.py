@@ -203,3 +203,14 @@ def test_progressive_resizing_keeps_the_weights():
     learn.dls = learn.dls.resized(24)
     learn.fit(1, progress=False)
     assert len(learn.history) == 2
+
+
+def test_few_pictures_from_scratch_are_said():
+    """AR03."""
+    dls = ImageDataLoaders.from_arrays(shapes(24), bs=8)
+    vision_learner(dls, **SMALL)
+    assert dls.findings == []
+    vision_learner(dls, "resnet18", pretrained=False, seed=0, device="cpu")
+    (found,) = dls.findings
+    assert (found.code, found.tip, found.evidence) == ("few-pictures-from-scratch", "AR03", {"pictures": 19})
+    assert "resnet18 starts from scratch on 19 pictures" in found.message

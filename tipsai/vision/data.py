@@ -73,7 +73,7 @@ class ImageDataLoaders(DataLoaders):
         path: str | Path,
         *,
         test: str | Path | None = None,
-        valid: float = 0.2,
+        valid: float | None = None,
         task: str | None = None,
         values: Sequence[int] | None = None,
         names: Sequence[str] | None = None,
@@ -85,7 +85,8 @@ class ImageDataLoaders(DataLoaders):
         Args:
             path: class folders, perhaps within train, valid (or val) and test.
             test: another folder of the same layout, that learn.test() opens.
-            valid: the share of the training pictures that validates, where there is no valid folder.
+            valid: the share of the training pictures that validates, where there is no valid folder; by
+                defaults.valid_share if None.
             task: "classification" or "segmentation"; told from the layout by default.
             values: of the classes in masks; those that occur in training masks by default.
             names: of those classes.
@@ -128,7 +129,7 @@ class ImageDataLoaders(DataLoaders):
         suffix: str = "",
         label_delim: str | None = None,
         part: str | None = None,
-        valid: float = 0.2,
+        valid: float | None = None,
         task: str | None = None,
         **options: Unpack[ImageOptions],
     ) -> Self:
@@ -143,7 +144,7 @@ class ImageDataLoaders(DataLoaders):
             suffix: to be added to each path, such as ".jpg".
             label_delim: what separates several labels in one cell.
             part: the column that says train, valid or test.
-            valid: the share of the training pictures that validates, where no column says so.
+            valid: the share of the training pictures that validates, where no column says so; see from_folder.
             task: "classification", "multilabel", "regression" or "points"; told from the targets by default.
             **options: see ImageOptions.
 
@@ -170,7 +171,7 @@ class ImageDataLoaders(DataLoaders):
         paths: str | Path | Sequence[str | Path],
         label: Callable[[Path], Any] | str,
         *,
-        valid: float = 0.2,
+        valid: float | None = None,
         task: str | None = None,
         **options: Unpack[ImageOptions],
     ) -> Self:
@@ -187,7 +188,7 @@ class ImageDataLoaders(DataLoaders):
         found: Items,
         given: dict[str, Part],
         task: str | None,
-        valid: float,
+        valid: float | None,
         y_block: Block | None,
         options: ImageOptions,
     ) -> Self:
@@ -199,7 +200,7 @@ class ImageDataLoaders(DataLoaders):
     def from_arrays(
         cls,
         train: Any,
-        valid: Any = 0.2,
+        valid: Any = None,
         test: Any = None,
         *,
         task: str | None = None,
@@ -209,7 +210,7 @@ class ImageDataLoaders(DataLoaders):
 
         Args:
             train: (pictures, targets); pictures uint8 [n, h, w], [n, c, h, w] or [n, h, w, c]; targets as in from_df.
-            valid: likewise; or the share of the training pictures that validates.
+            valid: likewise; or the share of the training pictures that validates, 0 for none; see from_folder.
             test: likewise, opened by learn.test() alone.
             task: told from the targets by default.
             **options: see ImageOptions.
@@ -218,9 +219,9 @@ class ImageDataLoaders(DataLoaders):
             DataError: these are no pictures, or the targets do not fit.
         """
         given: dict[str, Part] = {}
-        share = valid if isinstance(valid, float | int) else 0.0
-        for name, pair in (("train", train), ("valid", None if share else valid), ("test", test)):
-            if pair is None or isinstance(pair, float | int):
+        is_share = valid is None or isinstance(valid, float | int)
+        for name, pair in (("train", train), ("valid", None if is_share else valid), ("test", test)):
+            if pair is None:
                 continue
             if not isinstance(pair, tuple | list) or len(pair) != 2:
                 raise DataError(f"{name} is a {type(pair).__name__}; expected a pair (pictures, targets).")
@@ -228,14 +229,14 @@ class ImageDataLoaders(DataLoaders):
             if len(pictures) != len(targets):
                 raise DataError(f"{name} has {len(pictures)} pictures and {len(targets)} targets; expected as many.")
             given[name] = Part(pictures, targets, pictures)
-        return cls._make(given, task, share, **options)
+        return cls._make(given, task, valid if is_share else 0.0, **options)
 
     @classmethod
     def _make(
         cls,
         given: Mapping[str, Part],
         task: str | None,
-        share: float,
+        share: float | None,
         y_block: Block | None = None,
         **options: Unpack[ImageOptions],
     ) -> Self:
@@ -244,7 +245,7 @@ class ImageDataLoaders(DataLoaders):
         made.task = infer_task(given["train"].targets, task)
         x_block, kept = made._plan(given, options)
         readable = made._readable(given, x_block, kept)
-        if share and "valid" not in readable:
+        if share != 0 and "valid" not in readable:
             readable |= parts.split(readable["train"], made.task, share, options.get("seed", 0))
         train = readable["train"]
         if len(train) < 2:
@@ -269,6 +270,10 @@ class ImageDataLoaders(DataLoaders):
         """The picture's block, as far as a look at the headers tells, and whether pictures are kept in memory."""
         seen = parts.look(given["train"].items)
         size = as_size(defaults.picture_size(seen.sizes) if options.get("size") is None else options["size"])  # type: ignore[arg-type]
+        found = parts.shrunken(seen, size)
+        if found:
+            self.findings.append(found)
+            log.info("%s", found)
         self.aug = _augmentation(options.get("aug", "auto"), size)
         view = options.get("view") or ("squish" if self.task in ("segmentation", "points") else "crop")
         need = defaults.at_least(size, self.aug.scale[0] if self.aug is not None else 1.0)

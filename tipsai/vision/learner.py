@@ -108,6 +108,8 @@ def vision_learner(
     if channels_last:
         model.to(memory_format=torch.channels_last)
     with_weights = bool(pretrained) or weights is not None
+    if not with_weights and isinstance(arch, str):
+        _advise_weights(dls, arch)
     if with_weights and isinstance(arch, str):
         statistics = backbone.statistics(arch, pretrained or True, block.channels)
         if statistics is not None:
@@ -168,7 +170,7 @@ def _rates(
     model: nn.Module, with_weights: bool, opt: Any, dls: ImageDataLoaders
 ) -> tuple[float | list[float] | None, float, str]:
     """Peak rate (None: Learner's own), weight decay, and the rule that they follow."""
-    if opt != "adamw":
+    if opt not in ("adamw", "muon"):
         return None, defaults.WD_OTHERS, "the optimizer's own"
     if with_weights:
         n_groups = len(layer_groups(model, backbone.splitter))
@@ -207,6 +209,23 @@ def _build(
         dls.findings.append(found)
         log.warning("%s", found)
         return build(chosen, n_out, n_in, pretrained=False, **made_with), chosen, False
+
+
+def _advise_weights(dls: ImageDataLoaders, arch: str) -> None:
+    """Says so where a large network starts from scratch on few pictures (AR03)."""
+    n = len(dls.items["train"])
+    if arch == "small_resnet" or n >= defaults.FEW or any(found.code == "no-weights" for found in dls.findings):
+        return
+    found = Finding(
+        "few-pictures-from-scratch",
+        "AR03",
+        "advice",
+        f"{arch} starts from scratch on {n:,} pictures, which rarely suffices.",
+        {"pictures": n},
+        "Leave pretrained out, or give weights=PATH, and train with fine_tune.",
+    )
+    dls.findings.append(found)
+    log.info("%s", found)
 
 
 def _loss(

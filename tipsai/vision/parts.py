@@ -12,10 +12,13 @@ from torch import Tensor
 from tipsai.core.errors import DataError
 from tipsai.core.finding import Finding
 from tipsai.data.split import random_split, stratified_split
+from tipsai.vision import defaults
+from tipsai.vision.augment import SMALL_SIDE
 from tipsai.vision.blocks import ImageBlock
 from tipsai.vision.read import PictureError, check, probe, read_image, reduction, shown
 from tipsai.vision.rows import decode_all
 
+WORTH_MORE = 1.5  # pictures this many times larger than what the model sees are worth a word
 LOOKED_AT = 300  # pictures whose headers tell what all are like
 
 
@@ -130,6 +133,24 @@ def unreadable(reasons: Mapping[str, str], n_items: int, done: str = "were left 
     )
 
 
+def shrunken(seen: Look, size: tuple[int, int]) -> Finding | None:
+    """That the model sees larger pictures below 96 pixels, where they behave differently (DA03)."""
+    own = int(np.median([min(shape) for shape in seen.sizes]))
+    if max(size) >= SMALL_SIDE or own < WORTH_MORE * max(size):
+        return None
+    return Finding(
+        code="shrunken-pictures",
+        tip="DA03",
+        severity="advice",
+        message=f"the pictures have {own} pixels a side, the model sees {size[0]}x{size[1]}: below {SMALL_SIDE} "
+        "networks need other settings, and what is found there does not carry over to larger pictures.",
+        evidence={"side": own, "size": size},
+        fix=f"Take size={min(128, own // 32 * 32)} for experiments that shall carry over."
+        if own >= SMALL_SIDE
+        else "Leave size out.",
+    )
+
+
 def planes(pictures: Any) -> Tensor:
     """Pictures in memory as uint8 [n, c, h, w].
 
@@ -152,9 +173,11 @@ def planes(pictures: Any) -> Tensor:
     )
 
 
-def split(train: Part, task: str, valid: float, seed: int) -> dict[str, Part]:
-    """A share of the training pictures validates; of every class in proportion."""
+def split(train: Part, task: str, valid: float | None, seed: int) -> dict[str, Part]:
+    """A share of the training pictures validates, defaults.valid_share of them if None; of every class in proportion."""
     by_class = task == "classification"
+    if valid is None:
+        valid = defaults.valid_share(len(train), len(set(train.targets)) if by_class else 0)
     chosen = (
         stratified_split(train.targets, valid, seed=seed) if by_class else random_split(len(train), valid, seed=seed)
     )

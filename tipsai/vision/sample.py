@@ -187,18 +187,17 @@ def _at_once(x_bchw: Tensor, m_b33: Tensor, size: Size, sizes_b2: Tensor, paddin
 class _Cut(NamedTuple):
     """How one picture is sampled; pairs are for x and y."""
 
-    m: list[list[float]]  # to coordinates in the cut; in the picture, if they are to be folded
     start: list[int]  # of the cut, in pixels of the picture
     stop: list[int]
     block: list[int]  # input pixels averaged before all else
     samples: list[int]  # points an output pixel
     share: list[float]  # see _share
     folds: int  # how often coordinates beyond the picture's edges are mirrored at them
-    scale: list[float]  # with offset, from coordinates in the picture to those in the cut
-    offset: list[float]
+    bent: bool  # whether the homography has a perspective
 
 
-def _cuts(m_b33: Tensor, size: Size, sizes_b2: Tensor, padding: Padding) -> list[_Cut]:
+def _cuts(m_b33: Tensor, size: Size, sizes_b2: Tensor, padding: Padding) -> tuple[list[_Cut], Tensor, Tensor]:
+    """A cut for each picture, and scale and offset [b, 2, 1, 1] from coordinates in the picture to those in the cut."""
     n_b2 = sizes_b2.flip(1)
     spread_b2 = _spread(m_b33, size, sizes_b2)
     block_b2 = (spread_b2 / 4).floor().clamp(min=1)
@@ -215,53 +214,95 @@ def _cuts(m_b33: Tensor, size: Size, sizes_b2: Tensor, padding: Padding) -> list
     start_b2 = ((seen_low_b2 + 1) / 2 * n_b2 - margin_b2).floor().clamp(min=0)
     stop_b2 = torch.minimum(((seen_high_b2 + 1) / 2 * n_b2 + margin_b2).ceil(), n_b2)
     extent_b2 = ((stop_b2 - start_b2) / block_b2).ceil() * block_b2  # the edge may cut the last block short
-    scale_b2, offset_b2 = n_b2 / extent_b2, (n_b2 - 2 * start_b2) / extent_b2 - 1
     folds_b = (torch.maximum(-low_b2, high_b2).amax(1) / 2 - 0.5).ceil().clamp(min=0)
     folds_b = folds_b if padding == "reflection" else torch.zeros_like(folds_b)
-    to_cut_b33 = torch.diag_embed(F.pad(scale_b2, (0, 1), value=1.0))
-    to_cut_b33[:, :2, 2] = offset_b2
-    m_b33 = torch.where(folds_b[:, None, None] > 0, m_b33, to_cut_b33 @ m_b33)
+    bent_b = m_b33[:, 2, :2].abs().amax(1) > 0
     pixels = (start_b2.int(), stop_b2.int(), block_b2.int(), samples_b2.int())
-    columns = (m_b33, *pixels, _share(spread_b2, block_b2, samples_b2), folds_b.int(), scale_b2, offset_b2)
-    return [_Cut(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+    columns = (*pixels, _share(spread_b2, block_b2, samples_b2), folds_b.int(), bent_b)
+    cuts = [_Cut(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+    sign_b1 = 1 - 2 * (folds_b % 2)[:, None]  # see _grid
+    scale_b2, offset_b2 = sign_b1 * n_b2 / extent_b2, (n_b2 - 2 * start_b2) / extent_b2 - 1
+    return cuts, scale_b2[..., None, None], offset_b2[..., None, None]
 
 
 def _one_by_one(x_bchw: Tensor, m_b33: Tensor, size: Size, sizes_b2: Tensor, padding: Padding) -> Tensor:
-    """Picture by picture: what is needed is cut out, filtered for the shrinkage, and sampled bilinearly."""
+    """Picture by picture: what is needed is cut out, filtered for the shrinkage, and sampled bilinearly.
+
+    What is small is done for the batch at once, and all views are made beforehand: threads that call many small operations
+    mostly wait for Python's lock.
+    """
     torch.empty(2**22)  # glibc learns that blocks of 16 MB come and go: from now on it keeps such memory, ready for use
     # NumPy asks for huge pages, torch does not: a fresh batch of 38 MB costs 2 ms instead of 16.
     out_bchw = torch.from_numpy(np.empty((*x_bchw.shape[:2], *size), np.float32))
+    edge = "zeros" if padding == "zeros" else "border"
 
-    def sample(i: int, cut: _Cut) -> None:
-        rows, columns = slice(cut.start[1], cut.stop[1]), slice(cut.start[0], cut.stop[0])
-        out_bchw[i] = _sampled(x_bchw[i : i + 1, :, rows, columns], cut, size, padding)[0]
+    def sample(cut: _Cut, x_1chw: Tensor, lines: list[_Lines], out_1chw: Tensor) -> None:
+        x_1chw = _filtered(x_1chw, cut)
+        taken = [F.grid_sample(x_1chw, _grid(line, cut), padding_mode=edge, align_corners=False) for line in lines]
+        weight = (1 - 2 * cut.share[0]) * (1 - 2 * cut.share[1]) / len(taken)
+        torch.mul(taken[0] if len(taken) == 1 else sum(taken[1:], taken[0]), weight, out=out_1chw)
 
     with one_thread():
-        cuts = _cuts(m_b33, size, sizes_b2, padding)
-    in_threads([partial(sample, i, cut) for i, cut in enumerate(cuts)])
+        cuts, scale_b211, offset_b211 = _cuts(m_b33, size, sizes_b2, padding)
+        parts: dict[tuple[float, float], list[_Lines]] = {}
+        jobs = []
+        for i, cut in enumerate(cuts):
+            columns, rows = ([(k + 0.5) / n for k in range(n)] for n in cut.samples)
+            lines = []
+            for at in itertools.product(columns, rows):
+                if at not in parts:
+                    parts[at] = _lines(m_b33, size, at, scale_b211, offset_b211)
+                lines.append(parts[at][i])
+            x_1chw = x_bchw[i : i + 1, :, cut.start[1] : cut.stop[1], cut.start[0] : cut.stop[0]]
+            jobs.append(partial(sample, cut, x_1chw, lines, out_bchw[i : i + 1]))
+    in_threads(jobs)
     return out_bchw
 
 
-def _sampled(x_1chw: Tensor, cut: _Cut, size: Size, padding: Padding) -> Tensor:
+class _Lines(NamedTuple):
+    """One homography, taken apart: x, y and their denominator are each the sum of what the column and the row give."""
+
+    xy_across_21w: Tensor
+    xy_down_2h1: Tensor
+    depth_across_1w: Tensor
+    depth_down_h1: Tensor
+    scale_211: Tensor
+    offset_211: Tensor
+
+
+def _lines(m_b33: Tensor, size: Size, at: tuple[float, float], scale_b211: Tensor, offset_b211: Tensor) -> list[_Lines]:
+    u_1w, v_h1 = _points(size, m_b33.device, at)
+    across_b31w, down_b3h1 = m_b33[:, :, :1, None] * u_1w, m_b33[:, :, 1:2, None] * v_h1 + m_b33[:, :, 2:, None]
+    sums = (across_b31w[:, :2], down_b3h1[:, :2], across_b31w[:, 2], down_b3h1[:, 2], scale_b211, offset_b211)
+    return [_Lines(*parts) for parts in zip(*(part.unbind(0) for part in sums), strict=True)]
+
+
+def _grid(line: _Lines, cut: _Cut) -> Tensor:
+    """Where every output pixel looks, in coordinates of the cut: [1, h, w, 2]."""
+    xy_2hw = line.xy_across_21w + line.xy_down_2h1
+    if cut.bent:
+        xy_2hw.div_(line.depth_across_1w + line.depth_down_h1)
+    for _ in range(cut.folds):  # mirrored at the outline; the sign turns with it, which the scale makes good
+        xy_2hw.sub_(xy_2hw.clamp(-1, 1), alpha=2)
+    return torch.addcmul(line.offset_211, xy_2hw, line.scale_211).permute(1, 2, 0)[None]
+
+
+def _filtered(x_1chw: Tensor, cut: _Cut) -> Tensor:
+    """A cut in blocks, each of which takes a share of its neighbours in x, then in y; those at the edge are their own.
+
+    The sums are left to be multiplied by (1 - 2 share) for x and for y, later, when there are fewer numbers.
+    """
+    x_1chw = x_1chw.float()
     if max(cut.block) > 1:
-        x_1chw = F.avg_pool2d(x_1chw.float(), cut.block[::-1], ceil_mode=True)
-    x_1chw, weight = _smoothed(x_1chw, cut.share) if max(cut.share) > 0 else (x_1chw.float(), 1.0)
-    total: Tensor | None = None
-    for i, j in itertools.product(*map(range, cut.samples)):
-        at = ((i + 0.5) / cut.samples[0], (j + 0.5) / cut.samples[1])
-        place = _coordinates(cut.m, *_points(size, x_1chw.device, at))
-        for axis in range(2 if cut.folds else 0):
-            for _ in range(cut.folds):
-                place[axis] = place[axis].clamp(-1, 1).mul_(2).sub_(place[axis])
-            place[axis] = place[axis].mul_(cut.scale[axis]).add_(cut.offset[axis])
-        grid_1hw2 = torch.empty(1, *size, 2)  # torch.stack would take ten times as long
-        grid_1hw2[..., 0], grid_1hw2[..., 1] = place
-        edge = "zeros" if padding == "zeros" else "border"
-        taken = F.grid_sample(x_1chw, grid_1hw2, padding_mode=edge, align_corners=False)
-        total = taken if total is None else total.add_(taken)
-    assert total is not None
-    weight /= math.prod(cut.samples)
-    return total if weight == 1 else total.mul_(weight)
+        x_1chw = F.avg_pool2d(x_1chw, cut.block[::-1], ceil_mode=True)
+    if max(cut.share) == 0:
+        return x_1chw
+    padded = F.pad(x_1chw, (1, 1, 1, 1), mode="replicate")
+    for dim, share in ((3, cut.share[0]), (2, cut.share[1])):
+        n, near = padded.shape[dim] - 2, share / (1 - 2 * share)
+        middle, before, after = (padded.narrow(dim, start, n) for start in (1, 0, 2))
+        padded = torch.add(middle, before, alpha=near).add_(after, alpha=near)
+    return padded
 
 
 def _share(spread_b2: Tensor, block_b2: Tensor, samples_b2: Tensor) -> Tensor:
@@ -273,27 +314,6 @@ def _share(spread_b2: Tensor, block_b2: Tensor, samples_b2: Tensor) -> Tensor:
     """
     rest_b2 = (spread_b2 / block_b2 / samples_b2).square() / 12 - (1 - 1 / block_b2.square()) / 4
     return (torch.minimum(rest_b2, (spread_b2.square() - 1) / 6) / 2).clamp(0, 0.3)
-
-
-def _smoothed(x_1chw: Tensor, share: Sequence[float]) -> tuple[Tensor, float]:
-    """Every pixel takes a share of either neighbour in x, then in y; those at the edge are their own neighbours.
-
-    Returns:
-        the sums, and by what they are to be multiplied, later, when there are fewer numbers.
-    """
-    b, c, h, w = x_1chw.shape
-    padded = torch.empty(b, c, h + 2, w + 2)
-    padded[:, :, 1:-1, 1:-1] = x_1chw
-    padded[:, :, 0], padded[:, :, -1] = padded[:, :, 1], padded[:, :, -2]
-    padded[..., 0], padded[..., -1] = padded[..., 1], padded[..., -2]
-    weight = 1.0
-    for dim, a in ((3, share[0]), (2, share[1])):
-        n = padded.shape[dim] - 2
-        near = a / (1 - 2 * a)
-        middle, before, after = (padded.narrow(dim, start, n) for start in (1, 0, 2))
-        padded = torch.add(middle, before, alpha=near).add_(after, alpha=near)
-        weight *= 1 - 2 * a
-    return padded, weight
 
 
 @contextlib.contextmanager
