@@ -205,3 +205,19 @@ def test_masks_are_judged_pixel_by_pixel():
 def test_masks_of_another_shape_are_an_error(y):
     with pytest.raises(ShapeError, match=r"\[4, 3, 5, 6\] and targets \[4, .*; expected"):
         METRICS["iou"]().update(torch.randn(4, 3, 5, 6), y)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "error_rate", "top_5_accuracy"])
+def test_ignored_targets_do_not_count(name):
+    g = torch.Generator().manual_seed(0)
+    pred, target = torch.randn(4, 7, 5, 6, generator=g), torch.randint(0, 7, (4, 5, 6), generator=g)
+    void = torch.rand(4, 5, 6, generator=g) < 0.4
+    metric = METRICS[name]()
+    for part in (slice(0, 1), slice(1, 4)):
+        metric.update(pred[part], target[part].masked_fill(void[part], -100))
+    rows = METRICS[name]()
+    rows.update(pred.movedim(1, -1)[~void], target[~void])
+    assert metric.compute() == pytest.approx(rows.compute()) and 0 < rows.compute() < 1
+    nothing = METRICS[name]()
+    nothing.update(pred, torch.full_like(target, -100))
+    assert math.isnan(nothing.compute())

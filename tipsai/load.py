@@ -85,7 +85,7 @@ def load_learner(
     elif contents.blocks and dls.blocks and _encoding(dls.blocks) != _encoding(contents.blocks):
         raise SettingError(
             f"dls encode their fields in another way than the model in {path} was trained with, so it would misread them. "
-            "Make dls with TabularDataLoaders.from_df(rows, target, like=load_learner(path).dls), or train a new model."
+            "Make dls with like=load_learner(path).dls, or train a new model."
         )
     options.setdefault("metrics", contents.manifest.get("metrics", ()))
     options.setdefault("seed", contents.manifest.get("seed"))

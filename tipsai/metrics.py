@@ -1,5 +1,6 @@
 """Metrics over a whole split, accumulated on the device. Named by a string, or any object with update and compute."""
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -22,7 +23,14 @@ def _labels(pred: Tensor, target: Tensor) -> Tensor:
 
 
 class MeanMetric:
-    """The mean of a value a row: Σ value / Σ rows."""
+    """The mean of a value for each target: Σ value / Σ targets.
+
+    Args:
+        values: of predictions and targets, one for each target.
+        higher_is_better: whether the mean should rise.
+        finish: applied to the mean.
+        ignore_index: class numbers of this value do not count.
+    """
 
     higher_is_better: bool | None = True
 
@@ -31,21 +39,28 @@ class MeanMetric:
         values: Callable[[Tensor, Tensor], Tensor],
         higher_is_better: bool = True,
         finish: Callable[[float], float] | None = None,
+        ignore_index: int | None = None,
     ) -> None:
         self.values, self.higher_is_better, self.finish = values, higher_is_better, finish
+        self.ignore_index = ignore_index
         self.reset()
 
     def reset(self) -> None:
         self.total: Tensor | float = 0.0
-        self.count = 0
+        self.count: Tensor | int = 0
 
     def update(self, pred: Tensor, target: Tensor) -> None:
         values = self.values(pred, target)
+        count: Tensor | int = values.numel()
+        if self.ignore_index is not None and not target.is_floating_point() and target.dtype != torch.bool:
+            counted = target != self.ignore_index
+            values, count = values * counted, counted.sum()
         self.total = self.total + values.sum(dtype=torch.float32 if values.device.type == "mps" else torch.float64)
-        self.count += values.numel()
+        self.count = self.count + count
 
     def compute(self) -> float:
-        mean = float(self.total) / self.count
+        count = int(self.count)
+        mean = float(self.total) / count if count else math.nan
         return self.finish(mean) if self.finish else mean
 
 
@@ -185,11 +200,14 @@ def _same(pred: Tensor, target: Tensor) -> Tensor:
 
 METRICS: dict[str, Callable[[], Metric]] = {
     "accuracy": lambda: MeanMetric(
-        lambda p, t: (_labels(p, t) == t.to(torch.long if t.dtype != torch.bool else t.dtype)).float()
+        lambda p, t: (_labels(p, t) == t.to(torch.long if t.dtype != torch.bool else t.dtype)).float(),
+        ignore_index=IGNORED,
     ),
-    "error_rate": lambda: MeanMetric(lambda p, t: (_labels(p, t) != t).float(), higher_is_better=False),
+    "error_rate": lambda: MeanMetric(
+        lambda p, t: (_labels(p, t) != t).float(), higher_is_better=False, ignore_index=IGNORED
+    ),
     "top_5_accuracy": lambda: MeanMetric(
-        lambda p, t: (p.topk(min(5, p.shape[1]), 1).indices == t.unsqueeze(1)).any(1).float()
+        lambda p, t: (p.topk(min(5, p.shape[1]), 1).indices == t.unsqueeze(1)).any(1).float(), ignore_index=IGNORED
     ),
     "balanced_accuracy": lambda: ConfusionMetric(_balanced),
     "f1_macro": lambda: ConfusionMetric(_f1_macro),

@@ -12,6 +12,7 @@ import torch
 
 from tipsai.core.errors import DataError, SettingError
 from tipsai.data.block import Block, CategoryBlock, DataBlock, Mapped, MultiCategoryBlock, RegressionBlock
+from tipsai.data.loaders import ItemLoader
 from tipsai.data.split import index_split
 
 ITEMS = [(torch.full((3,), float(i)), "ab"[i % 2]) for i in range(20)]
@@ -242,6 +243,26 @@ def test_item_randomness_depends_on_seed_epoch_and_position_not_on_workers():
     assert len(none.unique()) == len(none), "each item has randomness of its own"
     assert torch.equal(none[10:], read(loaders(0), start=2)) and torch.equal(none[10:], read(loaders(2), start=2))
     assert not torch.equal(none, read(loaders(0), epoch=1))
+
+
+class Refusing(torch.utils.data.Dataset):
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, i):
+        if i == 5:
+            raise DataError("item 5 is no item. Leave it out.")
+        return torch.zeros(2), torch.tensor(0)
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("n_workers", [0, 2])
+def test_a_worker_hands_a_mistake_on_as_it_is(n_workers):
+    batches = ItemLoader(Refusing(), bs=2, n_workers=n_workers).batches()
+    assert next(batches).n_rows == 2
+    with pytest.raises(DataError) as error:
+        list(batches)
+    assert str(error.value) == "item 5 is no item. Leave it out."
 
 
 def test_item_randomness_leaves_the_global_generators_alone():

@@ -332,7 +332,7 @@ def test_arrays_with_a_validation_part():
     x, y = np.zeros((6, 8, 8), np.uint8), list("aabbab")
     dls = ImageDataLoaders.from_arrays((x, y), (x[:2], y[:2]), (x[:3], y[:3]))
     assert (dls.train.n_items, dls.valid.n_items, dls.test.n_items) == (6, 2, 3)
-    assert ImageDataLoaders.from_arrays((x, y), None).valid is None
+    assert ImageDataLoaders.from_arrays((x, y), 0).valid is None
 
 
 @pytest.mark.parametrize(

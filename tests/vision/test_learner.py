@@ -10,7 +10,7 @@ from PIL import Image
 from torch import nn
 
 from tipsai import load_learner
-from tipsai.core.errors import SettingError
+from tipsai.core.errors import DataError, SettingError
 from tipsai.vision import Augmentation, ImageDataLoaders, vision_learner
 
 SMALL = {"width": 8, "seed": 1, "device": "cpu"}
@@ -214,3 +214,23 @@ def test_few_pictures_from_scratch_are_said():
     (found,) = dls.findings
     assert (found.code, found.tip, found.evidence) == ("few-pictures-from-scratch", "AR03", {"pictures": 19})
     assert "resnet18 starts from scratch on 19 pictures" in found.message
+
+
+def test_a_reloaded_model_trains_further_on_new_pictures(trained, tmp_path):
+    trained.export(tmp_path / "m.tips")
+    x, y = shapes(60, side=20, seed=5)
+    first = load_learner(tmp_path / "m.tips", device="cpu")
+    dls = ImageDataLoaders.from_arrays((x, y), like=first.dls, bs=16)
+    assert dls.picture.size == (12, 12) and dls.picture.mean == first.dls.picture.mean
+    again = load_learner(tmp_path / "m.tips", dls=dls, device="cpu", lr=1e-3)
+    before = again.validate()["valid_loss"]
+    again.fit(3, progress=False)
+    assert again.history[-1]["valid_loss"] < before
+    with pytest.raises(SettingError, match="encode their fields in another way.*like="):
+        load_learner(tmp_path / "m.tips", dls=ImageDataLoaders.from_arrays((x, y)))
+    with pytest.raises(SettingError, match="like is given, so size"):
+        ImageDataLoaders.from_arrays((x, y), like=first.dls, size=16)
+    with pytest.raises(SettingError, match="like is for classification, and these pictures are for regression"):
+        ImageDataLoaders.from_arrays((x, y.astype(float)), like=first.dls, task="regression")
+    with pytest.raises(DataError, match="7"):
+        ImageDataLoaders.from_arrays((x, np.where(y == 1, 7, y)), like=first.dls)

@@ -40,6 +40,8 @@ class ImageOptions(TypedDict, total=False):
             "squish" for masks and points.
         n_workers: processes that decode what does not fit in memory; by the machine by default.
         cache: whether to keep decoded pictures in memory; by default where they take at most a sixth of it.
+        like: loaders whose size, normalisation and classes to use as they are; so a reloaded model trains further on new
+            pictures: load_learner(path, dls=ImageDataLoaders.from_folder(folder, like=load_learner(path).dls)).
     """
 
     size: int | tuple[int, int] | None
@@ -50,6 +52,7 @@ class ImageOptions(TypedDict, total=False):
     view: str | None
     n_workers: int | None
     cache: bool | None
+    like: "ImageDataLoaders | None"
 
 
 class ImageDataLoaders(DataLoaders):
@@ -242,7 +245,12 @@ class ImageDataLoaders(DataLoaders):
     ) -> Self:
         """Reads, splits, fits the blocks on training pictures, and makes the loaders."""
         made = cls(None)
-        made.task = infer_task(given["train"].targets, task)
+        like = options.get("like")
+        if like is not None and any(options.get(name) is not None for name in ("size", "channels", "view")):
+            raise SettingError("like is given, so size, channels and view would be ignored; leave them out.")
+        made.task = infer_task(given["train"].targets, task or (like.task if like is not None else None))
+        if like is not None and made.task != like.task:
+            raise SettingError(f"like is for {like.task}, and these pictures are for {made.task}; leave like out.")
         x_block, kept = made._plan(given, options)
         readable = made._readable(given, x_block, kept)
         if share != 0 and "valid" not in readable:
@@ -250,12 +258,16 @@ class ImageDataLoaders(DataLoaders):
         train = readable["train"]
         if len(train) < 2:
             raise DataError(f"there are {len(train)} pictures to train on; expected at least 2, and rather hundreds.")
-        if train.pictures is None:
-            x_block.fit(train.items)
+        if like is not None:
+            assert like.blocks is not None
+            y_block = like.blocks[1]
         else:
-            x_block.fit_pixels(some(train.pictures))
-        y_block = target_block(made.task, train.targets) if y_block is None else y_block
-        y_block.fit(train.targets)
+            if train.pictures is None:
+                x_block.fit(train.items)
+            else:
+                x_block.fit_pixels(some(train.pictures))
+            y_block = target_block(made.task, train.targets) if y_block is None else y_block
+            y_block.fit(train.targets)
         if made.task == "classification" and y_block.n_out == 1:
             raise DataError(f"all pictures are of the class {train.targets[0]!r}; expected at least two classes.")
         made.blocks = (x_block, y_block)
@@ -269,6 +281,10 @@ class ImageDataLoaders(DataLoaders):
     def _plan(self, given: Mapping[str, Part], options: ImageOptions) -> tuple[ImageBlock, bool]:
         """The picture's block, as far as a look at the headers tells, and whether pictures are kept in memory."""
         seen = parts.look(given["train"].items)
+        like = options.get("like")
+        if like is not None:
+            self.aug = _augmentation(options.get("aug", "auto"), like.picture.size)
+            return like.picture, self._kept(given, seen, like.picture.at_least, options)
         size = as_size(defaults.picture_size(seen.sizes) if options.get("size") is None else options["size"])  # type: ignore[arg-type]
         found = parts.shrunken(seen, size)
         if found:
@@ -284,10 +300,12 @@ class ImageDataLoaders(DataLoaders):
             raise SettingError(f"view is {view!r}; expected 'crop', 'squish' or 'pad'.")
         mirrored = self.aug is None or self.aug.flip > 0
         block = ImageBlock(size, channels or seen.channels, need, view, mirrored=mirrored)
+        return block, self._kept(given, seen, need, options)
+
+    @staticmethod
+    def _kept(given: Mapping[str, Part], seen: parts.Look, need: int | None, options: ImageOptions) -> bool:
         cache = options.get("cache")
-        if cache is None:
-            cache = sum(map(len, given.values())) * seen.bytes_each(need) <= memory_budget()
-        return block, cache
+        return sum(map(len, given.values())) * seen.bytes_each(need) <= memory_budget() if cache is None else cache
 
     def _readable(self, given: Mapping[str, Part], block: ImageBlock, kept: bool) -> dict[str, Part]:
         """Without what cannot be read, which is said."""

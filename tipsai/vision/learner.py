@@ -17,7 +17,7 @@ from tipsai.core.step import fast_bf16
 from tipsai.data.block import CategoryBlock
 from tipsai.learner import Learner, pick_device
 from tipsai.losses import CrossEntropy
-from tipsai.optim import layer_groups, n_parameters
+from tipsai.optim import OptSpec, layer_groups, n_parameters
 from tipsai.vision import backbone, defaults, unet
 from tipsai.vision.backbone import WeightsError
 from tipsai.vision.data import ImageDataLoaders
@@ -44,6 +44,7 @@ def vision_learner(
     progressive: bool | None = None,
     channels_last: bool = True,
     compile: bool = False,
+    opt: OptSpec | None = None,
     lr: float | Sequence[float] | None = None,
     wd: float | None = None,
     loss_fn: Any = None,
@@ -72,6 +73,7 @@ def vision_learner(
             the built-in network from 24 pixels on.
         channels_last: keep pictures and weights with channels innermost, which convolutions like best.
         compile: torch.compile the model; needs a compiler on this machine.
+        opt: see Learner; "muon" by default for the built-in network, "adamw" for others.
         lr: peak rate, or one a layer group; by the model and where its weights come from by default.
         wd: weight decay.
         loss_fn: in place of the target's own.
@@ -102,6 +104,7 @@ def vision_learner(
                 f"dropout={dropout!r} is of the head of a classifier, and a U-net has none; leave it out."
             )
         made_with["dropout"] = dropout
+    asked_weights = pretrained is not None or weights is not None
     with rng.preserved():
         rng.seed_everything(rng.derive(seed, "model"))
         model, arch, pretrained = _build(dls, arch, pretrained, made_with)
@@ -123,7 +126,10 @@ def vision_learner(
     precision = options.pop("precision", "auto")
     bf16 = precision == "auto" and fast_bf16(pick_device(options.get("device")))
     options["precision"] = "bf16" if bf16 else precision
-    default_lr, default_wd, rule = _rates(model, with_weights, options.get("opt", "adamw"), dls)
+    from_scratch = arch == "small_resnet" and not with_weights
+    default_opt = "muon" if from_scratch and dls.task != "segmentation" else "adamw"
+    opt = default_opt if opt is None else opt
+    default_lr, default_wd, rule = _rates(model, with_weights, opt, dls)
     default_grows = arch == "small_resnet" and dls.task != "segmentation" and min(block.size) >= defaults.GROWS_FROM
     grows = default_grows if progressive is None else progressive
     default_smoothing = defaults.LABEL_SMOOTHING if dls.task == "classification" and loss_fn is None else 0.0
@@ -137,6 +143,7 @@ def vision_learner(
         dls,
         model,
         loss_fn=_loss(loss_fn, target, dls, class_weights, smoothing),
+        opt=opt,
         lr=default_lr if lr is None else lr,
         wd=default_wd if wd is None else wd,
         callbacks=[*callbacks, *extra],
@@ -154,9 +161,12 @@ def vision_learner(
     if precision == "auto":
         note("precision", learn.precision, learn.precision, "TR04; bf16 where the processor has instructions for it")
     note("arch", arch if isinstance(arch, str) else type(arch).__name__, defaults.arch(block.size), "AR05")
-    note("weights", weights or pretrained, weights or pretrained, "AR03")
+    brings = weights or pretrained
+    usual_weights = isinstance(arch, str) and arch != "small_resnet" if asked_weights else brings
+    note("weights", brings, usual_weights, "AR03")
     if default_lr is not None:
         note("lr", learn.lr, default_lr, rule)
+    note("opt", opt, default_opt, "TR11; muon for small_resnet: chosen by ablation")
     note("wd", learn.wd, default_wd, "TR11")
     note("mixup", mixup or 0.0, 0.0, "TR03")
     note("cutmix", cutmix or 0.0, 0.0, "TR03")

@@ -51,7 +51,7 @@ class Look(NamedTuple):
     sizes: list[tuple[int, int]]  # (height, width) of each
     channels: int  # 1 where all are grey, else 3
 
-    def bytes_each(self, at_least: int) -> float:
+    def bytes_each(self, at_least: int | None) -> float:
         """Memory of one picture, read for that shorter side, on average."""
         pixels = [h * w / reduction(h, w, at_least) ** 2 for h, w in self.sizes]
         return float(np.mean(pixels)) * self.channels
