@@ -91,7 +91,7 @@ def test_a_run_goes_on_from_a_checkpoint(tmp_path):
 def test_classes_can_be_weighted_and_labels_smoothed():
     x, _ = shapes(60)
     y = np.array([0] * 50 + [1] * 10)
-    dls = ImageDataLoaders.from_arrays((x, y), None, bs=16)
+    dls = ImageDataLoaders.from_arrays((x, y), 0, bs=16)
     learn = vision_learner(dls, class_weights="balanced", label_smoothing=0.1, **SMALL)
     torch.testing.assert_close(learn.loss_fn.class_weight, torch.tensor([0.6, 3.0]))
     assert learn.loss_fn.label_smoothing == 0.1

@@ -20,7 +20,7 @@ class Sizes(Callback):
 def made(**options):
     rng = np.random.default_rng(0)
     pictures = rng.integers(0, 256, (24, 16, 24), dtype=np.uint8)
-    dls = ImageDataLoaders.from_arrays((pictures, rng.integers(0, 2, 24)), None, bs=12, **options)
+    dls = ImageDataLoaders.from_arrays((pictures, rng.integers(0, 2, 24)), 0, bs=12, **options)
     return vision_learner(dls, width=8, seed=0, device="cpu", progressive=True, callbacks=[Sizes()])
 
 
