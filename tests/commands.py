@@ -1,14 +1,16 @@
 """The command line in a process of its own, as the tests start, interrupt and compare it."""
 
+import json
 import os
 import pathlib
 import signal
 import subprocess
 import sys
+import time
 
 import torch
 
-from tipsai import container
+from tipsai import cli, container
 
 
 def process(*args, code=None, **options):
@@ -44,3 +46,15 @@ def weights(path):
 def assert_same_weights(left, right):
     a, b = weights(left), weights(right)
     assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def keeps_the_minutes(command, capsys):
+    """Trains for 0.05 minutes: they are used, not exceeded by much, and the steps that they allow are stored."""
+    began = time.perf_counter()
+    assert cli.main([*command, "--minutes", "0.05", "--out", "run", "--json"]) == 0
+    seconds = time.perf_counter() - began
+    out, err = capsys.readouterr()
+    figures, config = json.loads(out), json.loads(pathlib.Path("run", "config.json").read_text())
+    assert figures["n_steps"] == config["n_steps"] > 10 and config["minutes"] == 0.05
+    assert "0.05 minutes are enough for" in err and f"({config['n_steps']} steps)" in err
+    assert seconds > 1.0 and figures["train_seconds"] < 2 * 3 + 1, figures  # others may use the machine

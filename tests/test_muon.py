@@ -97,3 +97,19 @@ def test_mixed_precision_skips_steps_for_all():
     model = mlp()
     opt = optim.build("muon", model, [list(model.parameters())], [0.1], 0.0)
     assert not getattr(opt, "_step_supports_amp_scaling", False)
+
+
+def test_a_closure_is_called_once_even_without_vectors():
+    weight, calls = nn.Parameter(torch.ones(3, 2)), []
+    layer = nn.Module()
+    layer.weight = weight
+    opt = optim.build("muon", layer, [[weight]], [0.5], 0.0)
+
+    def closure():
+        opt.zero_grad()
+        calls.append(weight.square().sum())
+        calls[-1].backward()
+        return calls[-1]
+
+    assert opt.step(closure) is calls[0] and len(calls) == 1
+    assert not torch.equal(weight.detach(), torch.ones(3, 2))

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tipsai.core.step import fast_bf16
+
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of a quintic that brings singular values from 0..1 close to 1 in few steps
 STEPS = 5
 MATCHED_RMS = 0.2  # of an update's entries at a rate of 1, about AdamW's, so that its rates and decays carry over
@@ -32,10 +34,13 @@ class Muon(torch.optim.AdamW):
         self._step_supports_amp_scaling = False  # matrices could not skip a step: the scaler is to do it
 
     def step(self, closure: Callable[[], float] | None = None) -> Any:
-        groups = self.param_groups
+        groups, loss = self.param_groups, None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         self.param_groups = [group for group in groups if not group["matrix"]]
         try:
-            loss = super().step(closure) if self.param_groups else None
+            super().step()
         finally:
             self.param_groups = groups
         with torch.no_grad():
@@ -66,7 +71,8 @@ def orthogonal(m_rc: Tensor, steps: int = STEPS) -> Tensor:
     """
     a, b, c = COEFFICIENTS
     wide = m_rc.shape[0] <= m_rc.shape[1]
-    x_sl = (m_rc if wide else m_rc.T).bfloat16()  # half precision does: the result is rough anyway
+    dtype = torch.bfloat16 if fast_bf16(m_rc.device) else torch.float32  # bf16 does: the result is rough anyway
+    x_sl = (m_rc if wide else m_rc.T).to(dtype)
     x_sl = x_sl / (x_sl.norm() + 1e-7)
     for _ in range(steps):
         gram_ss = x_sl @ x_sl.T

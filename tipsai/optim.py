@@ -25,7 +25,6 @@ class Recipe:
     scale_rule: str  # how the rate follows the batch size (TR06)
     follows_size: bool  # whether small models take more: so Adam, whose steps do not shrink with the gradient
     source: str
-    knows_matrices: bool = False  # whether its parameter groups say "matrix": True or False
 
 
 def _fused(groups: Groups) -> bool:
@@ -64,7 +63,6 @@ OPTIMIZERS = {
         "sqrt",
         True,
         "Jordan et al. 2024; rates and decays of AdamW by the scale of Liu et al. 2502.16982",
-        knows_matrices=True,
     ),
     "sgd": Recipe(_sgd, 0.05, "linear", False, "Goyal et al. 1706.02677: 0.1 for 256 pictures, halved for sturdiness"),
 }
@@ -170,25 +168,24 @@ def rates(lr: float | Sequence[float], n_groups: int) -> list[float]:
 def build(
     opt: OptSpec, model: nn.Module, groups: Sequence[Sequence[nn.Parameter]], lrs: Sequence[float], wd: float
 ) -> Optimizer:
-    """An optimizer with two parameter groups for each layer group: decayed and not.
+    """An optimizer with two parameter groups for each layer group: matrices, which decay, and the rest (see undecayed).
 
-    Each parameter group carries "layer_group", its number, by which schedules set its rate.
+    Each parameter group carries "layer_group", its number, by which schedules set its rate, and "matrix".
     """
     require_positive("wd", wd, zero=True)
-    bare, named = undecayed(model), recipe(opt)
+    bare = undecayed(model)
     made: Groups = []
     for number, (params, lr) in enumerate(zip(groups, lrs, strict=True)):
-        decayed = [p for p in params if p not in bare] if wd else []
-        for chosen, decay in ((decayed, wd), ([p for p in params if p in bare or not wd], 0.0)):
-            group = {"lr": lr, "weight_decay": decay, "layer_group": number}
-            if named and named.knows_matrices:
-                matrices = [p for p in chosen if p.ndim > 1 and p not in bare]
-                made.append(group | {"params": matrices, "matrix": True})
-                chosen = [p for p in chosen if p.ndim <= 1 or p in bare]
-            made.append(group | {"params": chosen})
-    made = [group for group in made if group["params"]]
+        for matrix in (True, False):
+            chosen = [p for p in params if (p not in bare) == matrix]
+            if chosen:
+                decay = wd if matrix else 0.0
+                made.append(
+                    {"params": chosen, "lr": lr, "weight_decay": decay, "layer_group": number, "matrix": matrix}
+                )
     if not made:
         raise SettingError("the model has no parameters; there is nothing to train.")
+    named = recipe(opt)
     result = named.make(made) if named else opt(made)  # type: ignore[operator]
     if not isinstance(result, Optimizer):
         raise SettingError(

@@ -3,13 +3,12 @@
 import csv
 import json
 import os
-import time
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from commands import assert_same_weights, interrupted, process
+from commands import assert_same_weights, interrupted, keeps_the_minutes, process
 from pictures import encoded, smooth, tree, write
 from PIL import Image
 
@@ -94,15 +93,8 @@ def test_a_test_folder_elsewhere(capsys, folder):
     assert "test_loss" in json.loads(capsys.readouterr().out)
 
 
-def test_minutes_are_kept_and_the_steps_stored(capsys, folder):
-    began = time.perf_counter()
-    assert cli.main([*TRAIN, "--minutes", "0.05", "--out", "run", "--json"]) == 0
-    seconds = time.perf_counter() - began
-    out, err = capsys.readouterr()
-    figures, config = json.loads(out), json.loads((folder / "run" / "config.json").read_text())
-    assert figures["n_steps"] == config["n_steps"] > 10 and config["minutes"] == 0.05
-    assert "0.05 minutes are enough for" in err and f"({config['n_steps']} steps)" in err
-    assert seconds > 1.0 and figures["train_seconds"] < 2 * 3 + 1, figures  # others may use the machine
+def test_minutes_are_kept_and_the_steps_stored(capsys):
+    keeps_the_minutes(TRAIN, capsys)
 
 
 def test_ctrl_c_and_resume_end_in_the_very_same_weights(folder, capsys):
