@@ -13,14 +13,14 @@ from tipsai.core.state import TrainState
 from tipsai.core.step import Step
 from tipsai.learner import Learner
 
-WARMUP_STEPS = 10  # not timed: the first steps allocate memory and choose kernels
+WARMUP_STEPS = 10  # at most, not timed: the first steps allocate memory and choose kernels
 
 
 def epochs_within(learn: Learner, minutes: float) -> float:
     """The number of epochs, a fraction included, that training can take in so many minutes.
 
-    Ten steps warm up, then steps are timed for at most 3% of the budget (between half a second and ten), and one
-    validation. The model, its optimizer and the generators are left as they were.
+    Up to ten steps warm up, then steps are timed, for at most 3% of the budget each (between half a second and ten), and
+    one validation. The model, its optimizer and the generators are left as they were.
 
     Args:
         learn: ready to fit.
@@ -37,18 +37,20 @@ def epochs_within(learn: Learner, minutes: float) -> float:
     step, events = Step(learn.precision, learn.compute_loss, learn.output), bind(())
     measuring = min(10.0, max(0.5, 0.03 * seconds))
     times: list[float] = []
+    timed = False
     with rng.preserved():
         model.train()
         batches = itertools.chain.from_iterable(
             source.batches(seed=learn.seed, epoch=epoch) for epoch in itertools.count()
         )
-        last = time.perf_counter()
+        first = last = time.perf_counter()
         for i, batch in enumerate(batches):
             step(st, (batch,), events)
             float(st.pending_losses[-1])  # waits for the device, so that the whole step is timed
             now = time.perf_counter()
-            if i >= WARMUP_STEPS:
+            if timed:
                 times.append(now - last)  # reading the batch included
+            timed = timed or i + 1 >= WARMUP_STEPS or (i > 0 and now - first > measuring)
             last = now
             if sum(times) > measuring:
                 break
