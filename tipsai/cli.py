@@ -154,10 +154,12 @@ def _train(args: argparse.Namespace) -> int:
             n_epochs,
             round(n_epochs * len(learn.dls.train or ())),
         )
-    config["n_epochs"] = learn.dls.n_epochs if n_epochs is None else n_epochs
+    rule = learn.transfer.n_epochs or learn.dls.n_epochs
+    config["n_epochs"] = rule if n_epochs is None else n_epochs
     config["n_steps"] = max(1, round(config["n_epochs"] * len(learn.dls.train or ())))
     _write_json(out / "config.json", config)
-    learn.fit_one_cycle(config["n_epochs"], checkpoint=out / "checkpoint.tips", resume=args.resume)
+    fit = learn.fit_one_cycle if learn.transfer.probe is None else learn.fine_tune
+    fit(config["n_epochs"], checkpoint=out / "checkpoint.tips", resume=args.resume)
     if learn.stop_reason == "interrupted":
         log.warning("go on with: the same command, --out %s --resume", out)
         return INTERRUPTED_STATUS

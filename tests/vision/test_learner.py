@@ -142,7 +142,7 @@ def test_weights_from_a_file_bring_low_rates_for_the_body(tmp_path):
     dls = ImageDataLoaders.from_arrays((shapes(16, 32)[0][..., None].repeat(3, -1), shapes(16, 32)[1]), bs=4)
     learn = vision_learner(dls, "resnet18", weights=tmp_path / "w.pth", seed=0, device="cpu")
     assert torch.equal(next(learn.model.body.parameters()), next(made.body.parameters()))
-    assert learn.lr[0] == pytest.approx(learn.lr[-1] / 100)
+    assert learn.lr[0] == pytest.approx(learn.lr[-1] / 10)
     assert learn.dls.picture.mean == pytest.approx([0.485, 0.456, 0.406])
     learn.fine_tune(1, progress=False)
 
@@ -164,6 +164,18 @@ def test_several_labels(tmp_path):
     learn = vision_learner(dls, metrics=["accuracy"], mixup=0.2, **SMALL)
     learn.fit(1, progress=False)
     assert list(learn.predict(tmp_path).columns) == ["prediction", "p_x", "p_y"]
+
+
+def test_masks_come_in_small_batches_and_a_narrow_body_learns_fast():
+    """With the batches and rates of a classifier, a U-net of a thousand pictures still saw but background after minutes."""
+    x = np.random.default_rng(0).integers(0, 255, (200, 32, 32, 3), dtype=np.uint8)
+    dls = ImageDataLoaders.from_arrays((x, (x[..., 0] > 99).astype(np.uint8)), task="segmentation", seed=0)
+    learn = vision_learner(dls, seed=0, device="cpu")
+    assert dls.bs == 16 and learn.opt_spec == "muon" and learn.lr > 1e-2
+    assert learn.model.arguments["network"] == {"width": 32}
+    assert vision_learner(dls, width=8, seed=0, device="cpu").model.arguments["network"] == {"width": 8}
+    adamw = vision_learner(dls, opt="adamw", seed=0, device="cpu")
+    assert adamw.lr == pytest.approx(learn.lr / 3)
 
 
 def test_masks_are_predicted_and_come_back(tmp_path):

@@ -13,7 +13,7 @@ import re
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Self, TypedDict, Unpack
 
 import torch
 from safetensors import SafetensorError
@@ -77,17 +77,38 @@ class BodyOptions(TypedDict, total=False):
     network: Mapping[str, Any] | None
 
 
-class VisionModel(nn.Module):
-    """A body that turns pictures into vectors, or into maps, and a head fitted to the task.
+class OnBody(nn.Module):
+    """What every model over a backbone has.
 
-    Attributes:
+    Args:
+        body: the backbone.
+        freeze_bn: its batch norms use the statistics that they came with, in training too; their scales and shifts learn.
         arguments: of `build`, as plain JSON and without weights to fetch, to make the model again; None for a module of
             your own, which no name can make.
     """
 
-    def __init__(self, body: nn.Module, head: nn.Module, arguments: dict[str, Any] | None = None) -> None:
+    def __init__(self, body: nn.Module, freeze_bn: bool = False, arguments: dict[str, Any] | None = None) -> None:
         super().__init__()
-        self.body, self.head, self.arguments = body, head, arguments
+        self.body, self.freeze_bn, self.arguments = body, freeze_bn, arguments
+        self._fix_norms()
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        self._fix_norms()
+        return self
+
+    def _fix_norms(self) -> None:
+        for module in self.body.modules() if self.freeze_bn else ():
+            if isinstance(module, nn.modules.batchnorm._NormBase):
+                module.eval()
+
+
+class VisionModel(OnBody):
+    """A body that turns pictures into vectors, or into maps, and a head fitted to the task."""
+
+    def __init__(self, body: nn.Module, head: nn.Module, **settings: Any) -> None:
+        super().__init__(body, **settings)
+        self.head = head
 
     def forward(self, x_bchw: Tensor) -> Tensor:
         """Logits or values `[b, n_out]` of pictures `[b, n_in, h, w]`."""
@@ -101,6 +122,7 @@ def build(
     n_in: int = 3,
     *,
     dropout: float = 0.2,
+    freeze_bn: bool = False,
     **made_with: Unpack[BodyOptions],
 ) -> VisionModel:
     """A model of pictures with n_out outputs.
@@ -111,6 +133,7 @@ def build(
         n_in: channels of a picture. Pre-trained first layers are summed over the colours for one channel, and else
             repeated and scaled, so that what comes out keeps its size.
         dropout: share of the features dropped before the last layer.
+        freeze_bn: see OnBody.
         **made_with: see BodyOptions.
 
     Raises:
@@ -123,10 +146,10 @@ def build(
     if not 0 <= dropout < 1:
         raise SettingError(f"dropout is {dropout!r}; expected a share from 0 to below 1.")
     body, n_features, maps = make_body(arch, n_in, **made_with)
-    arguments = rebuilding(arch, made_with, n_out=n_out, n_in=n_in, dropout=dropout)
+    arguments = rebuilding(arch, made_with, n_out=n_out, n_in=n_in, dropout=dropout, freeze_bn=freeze_bn)
     pool = [nn.AdaptiveAvgPool2d(1), nn.Flatten()] if maps else []
     head = nn.Sequential(*pool, nn.Dropout(dropout), _last_layer(n_features, n_out))
-    return VisionModel(body, head, arguments)
+    return VisionModel(body, head, freeze_bn=freeze_bn, arguments=arguments)
 
 
 def rebuilding(arch: str | nn.Module, made_with: BodyOptions, **settings: Any) -> dict[str, Any] | None:

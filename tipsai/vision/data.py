@@ -271,7 +271,7 @@ class ImageDataLoaders(DataLoaders):
         if made.task == "classification" and y_block.n_out == 1:
             raise DataError(f"all pictures are of the class {train.targets[0]!r}; expected at least two classes.")
         made.blocks = (x_block, y_block)
-        made.base_bs = defaults.batch_size(x_block.size, len(train))
+        made.base_bs = defaults.batch_size(x_block.size, len(train), made.task == "segmentation")
         made._load(readable, options.get("bs"), options.get("n_workers"))
         made.n_epochs = defaults.n_epochs(len(train))
         made._transform()

@@ -15,13 +15,14 @@ from tipsai.core.errors import SettingError
 from tipsai.core.finding import Finding
 from tipsai.core.step import fast_bf16
 from tipsai.data.block import CategoryBlock
-from tipsai.learner import Learner, pick_device
+from tipsai.learner import Learner, Transfer, pick_device
 from tipsai.losses import CrossEntropy
 from tipsai.optim import OptSpec, layer_groups, n_parameters
 from tipsai.vision import backbone, defaults, unet
-from tipsai.vision.backbone import WeightsError
+from tipsai.vision.backbone import VisionModel, WeightsError
 from tipsai.vision.data import ImageDataLoaders
 from tipsai.vision.models import SmallResNet
+from tipsai.vision.probe import fit_head
 from tipsai.vision.progressive import Progressive
 
 log = logging.getLogger("tipsai")
@@ -37,6 +38,7 @@ def vision_learner(
     depth: int | None = None,
     act: str | None = None,
     dropout: float | None = None,
+    freeze_bn: bool | None = None,
     mixup: float | None = None,
     cutmix: float | None = None,
     label_smoothing: float | None = None,
@@ -61,10 +63,12 @@ def vision_learner(
         pretrained: start from weights of ImageNet (AR03), or the name of the weights; by default they are taken where a
             named backbone has them. Of a module of your own: whether it brings trained weights, so that its rates are low.
         weights: a file of weights, .pth or .safetensors.
-        width: channels of the built-in network's first stage.
+        width: channels of the built-in network's first stage; 64 by default, 32 under a U-net.
         depth: residual blocks a stage of the built-in network.
         act: activation of the built-in network: relu, leaky_relu, gelu, silu, ...
         dropout: before the last layer.
+        freeze_bn: the batch norms of the backbone keep to the statistics that they came with, while their scales and
+            shifts learn; by default with pre-trained weights.
         mixup: alpha of mixup (TR03); off by default.
         cutmix: alpha of CutMix; off by default. With both, half of the batches are cut.
         label_smoothing: share of the probability that is spread over all classes while training; 0.1 by default.
@@ -107,7 +111,7 @@ def vision_learner(
     asked_weights = pretrained is not None or weights is not None
     with rng.preserved():
         rng.seed_everything(rng.derive(seed, "model"))
-        model, arch, pretrained = _build(dls, arch, pretrained, made_with)
+        model, arch, pretrained = _build(dls, arch, pretrained, freeze_bn, made_with)
     if channels_last:
         model.to(memory_format=torch.channels_last)
     with_weights = bool(pretrained) or weights is not None
@@ -127,7 +131,7 @@ def vision_learner(
     bf16 = precision == "auto" and fast_bf16(pick_device(options.get("device")))
     options["precision"] = "bf16" if bf16 else precision
     from_scratch = arch == "small_resnet" and not with_weights
-    default_opt = "muon" if from_scratch and dls.task != "segmentation" else "adamw"
+    default_opt = "muon" if from_scratch else "adamw"
     opt = default_opt if opt is None else opt
     default_lr, default_wd, rule = _rates(model, with_weights, opt, dls)
     default_grows = arch == "small_resnet" and dls.task != "segmentation" and min(block.size) >= defaults.GROWS_FROM
@@ -153,6 +157,9 @@ def vision_learner(
     )
     if grows:
         learn.callbacks.append(Progressive(lambda: learn.dls.augment))  # type: ignore[attr-defined]
+    if with_weights:
+        probe = fit_head if _can_be_probed(model, learn) else None
+        learn.transfer = Transfer(defaults.fine_tuning_epochs(len(dls.items["train"])), probe)
     if model.arguments is not None:
         learn.builder = Builder("unet" if dls.task == "segmentation" else "vision", model.arguments)
     note = learn.settings.note
@@ -164,6 +171,7 @@ def vision_learner(
     brings = weights or pretrained
     usual_weights = isinstance(arch, str) and arch != "small_resnet" if asked_weights else brings
     note("weights", brings, usual_weights, "AR03")
+    note("freeze_bn", model.freeze_bn, with_weights, "AR03; chosen by ablation")
     if default_lr is not None:
         note("lr", learn.lr, default_lr, rule)
     note("opt", opt, default_opt, "TR11; muon for small_resnet: chosen by ablation")
@@ -174,6 +182,11 @@ def vision_learner(
     note("progressive", grows, default_grows, "DA03")
     note("aug", dls.aug, dls.aug, "DA17")
     return learn
+
+
+def _can_be_probed(model: nn.Module, learn: Learner) -> bool:
+    """Whether the head ends in one linear layer that can be fitted by itself."""
+    return isinstance(model, VisionModel) and learn.compute_loss is None
 
 
 def _rates(
@@ -187,24 +200,36 @@ def _rates(
         return defaults.fine_tuning_lr(n_groups), defaults.WD_FINE_TUNING, "AR03: defaults.fine_tuning_lr"
     if any(isinstance(m, nn.BatchNorm2d) for m in model.modules()):
         peak = defaults.peak_lr(n_parameters(model), dls.bs, dls.base_bs or dls.bs)
+        peak *= defaults.UNET_LR if opt == "muon" and dls.task == "segmentation" else 1.0
         return peak, defaults.WD, "TR01 for convolutions with batch norm: defaults.peak_lr, TR06 for bs"
     return None, defaults.WD_FINE_TUNING, "TR01"
 
 
 def _build(
-    dls: ImageDataLoaders, arch: str | nn.Module | None, pretrained: bool | str | None, made_with: Mapping[str, Any]
+    dls: ImageDataLoaders,
+    arch: str | nn.Module | None,
+    pretrained: bool | str | None,
+    freeze_bn: bool | None,
+    made_with: Mapping[str, Any],
 ) -> tuple[Any, str | nn.Module, bool | str]:
     """The model, its backbone, and the weights that it was given. A default that cannot be had is said and done without."""
     build = unet.build if dls.task == "segmentation" else backbone.build
     n_out, n_in = dls.blocks[1].n_out or 1, dls.picture.channels  # type: ignore[index]
+
+    def make(network: str | nn.Module, wanted: bool | str, **more: Any) -> Any:
+        brings = bool(wanted) or made_with["weights"] is not None
+        return build(network, n_out, n_in, freeze_bn=brings if freeze_bn is None else freeze_bn, **more, **made_with)
+
     if isinstance(arch, nn.Module):  # with its weights in it, if any
-        return build(arch, n_out, n_in, **made_with), arch, pretrained or False
+        return make(arch, pretrained or False), arch, pretrained or False
     chosen = arch or ("small_resnet" if made_with["network"] else defaults.arch(dls.picture.size))
+    if chosen == "small_resnet" and dls.task == "segmentation":
+        made_with = {**made_with, "network": {"width": defaults.UNET_WIDTH} | (made_with["network"] or {})}
     wanted = pretrained
     if wanted is None:
         wanted = chosen != "small_resnet" and made_with["weights"] is None
     try:
-        return build(chosen, n_out, n_in, pretrained=wanted, **made_with), chosen, wanted
+        return make(chosen, wanted, pretrained=wanted), chosen, wanted
     except WeightsError as error:
         if arch is not None or pretrained is not None:
             raise
@@ -218,7 +243,7 @@ def _build(
         )
         dls.findings.append(found)
         log.warning("%s", found)
-        return build(chosen, n_out, n_in, pretrained=False, **made_with), chosen, False
+        return make(chosen, False, pretrained=False), chosen, False
 
 
 def _advise_weights(dls: ImageDataLoaders, arch: str) -> None:

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tipsai.core.errors import SettingError, listing, require_positive
-from tipsai.vision.backbone import TRIALS, BodyOptions, VisionModel, dry_run, make_body, rebuilding
+from tipsai.vision.backbone import TRIALS, BodyOptions, OnBody, VisionModel, dry_run, make_body, rebuilding
 
 WIDEST = 256  # channels of a decoder block
 TRIAL_SIZE = 96  # pixels; so the maps of usual backbones have a side of at least three
@@ -184,7 +184,7 @@ class UpBlock(nn.Module):
         return out
 
 
-class UNet(nn.Module):
+class UNet(OnBody):
     """A backbone's maps and a decoder back to the picture's size.
 
     Args:
@@ -192,15 +192,11 @@ class UNet(nn.Module):
         n_out: outputs a pixel.
         n_in: channels of a picture.
         width: channels of the block at the picture's own size; the others have their map's, from width to 256.
-
-    Attributes:
-        arguments: see `VisionModel`.
+        **settings: see `backbone.OnBody`.
     """
 
-    def __init__(self, body: Maps, n_out: int, n_in: int = 3, width: int = 32) -> None:
-        super().__init__()
-        self.body = body
-        self.arguments: dict[str, Any] | None = None
+    def __init__(self, body: Maps, n_out: int, n_in: int = 3, width: int = 32, **settings: Any) -> None:
+        super().__init__(body, **settings)
         coarsest, *skips = [at.channels for at in reversed(body.levels)]
         blocks = []
         for n_skip in skips:
@@ -222,7 +218,13 @@ class UNet(nn.Module):
 
 
 def build(
-    arch: str | nn.Module, n_out: int, n_in: int = 3, *, width: int = 32, **made_with: Unpack[BodyOptions]
+    arch: str | nn.Module,
+    n_out: int,
+    n_in: int = 3,
+    *,
+    width: int = 32,
+    freeze_bn: bool = False,
+    **made_with: Unpack[BodyOptions],
 ) -> UNet:
     """A U-net over a backbone. `backbone.splitter` gives its layer groups: body early, body late, decoder.
 
@@ -231,6 +233,7 @@ def build(
         n_out: outputs a pixel: classes, or 1 for yes/no masks `[b, 1, h, w]`.
         n_in: channels of a picture.
         width: channels of the decoder at the picture's own size.
+        freeze_bn: see `backbone.OnBody`.
         **made_with: see `backbone.BodyOptions`; where size, the pictures' shorter side, is small, maps of a single pixel
             are left out.
 
@@ -244,6 +247,6 @@ def build(
     if isinstance(arch, nn.Module) and made_with.get("cut") is None:
         made_with["cut"] = ""  # what comes after the last map goes anyhow
     net, _, _ = make_body(arch, n_in, **made_with)
-    model = UNet(Maps(net, n_in, made_with.get("size")), n_out, n_in, width)
-    model.arguments = rebuilding(arch, made_with, n_out=n_out, n_in=n_in, width=width)
-    return model
+    arguments = rebuilding(arch, made_with, n_out=n_out, n_in=n_in, width=width, freeze_bn=freeze_bn)
+    maps = Maps(net, n_in, made_with.get("size"))
+    return UNet(maps, n_out, n_in, width, freeze_bn=freeze_bn, arguments=arguments)
