@@ -82,6 +82,21 @@ def test_channels_may_stand_last():
     assert model(torch.rand(1, 3, 20, 20)).shape == (1, 2, 20, 20)
 
 
+def test_what_a_network_does_after_its_last_map_is_not_done():
+    class Viewing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.pool, self.fc = tiny()[:3], nn.AdaptiveAvgPool2d(1), nn.Linear(8, 5)
+
+        def forward(self, x):
+            x = self.pool(self.body(x))
+            return self.fc(x.view(len(x), -1))  # maps with channels innermost have no such view
+
+    model = build(Viewing(), 2).to(memory_format=torch.channels_last)
+    x = torch.rand(2, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+    assert model(x).shape == (2, 2, 32, 32)
+
+
 def test_a_module_that_is_used_again_and_again_is_no_level():
     class Shared(nn.Module):
         def __init__(self):

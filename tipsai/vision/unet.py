@@ -5,9 +5,9 @@ to the picture itself: each block doubles the resolution, looks at the backbone'
 (Ronneberger et al. 2015, arXiv:1505.04597). Sizes follow the maps, so pictures may have any, odd ones included.
 """
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Unpack
@@ -38,6 +38,10 @@ class Passed(nn.Module):
 
     def forward(self, x: Any, *args: Any, **options: Any) -> Any:
         return x
+
+
+class _EnoughSeen(Exception):  # noqa: N818 - it ends a pass, and is no error
+    """The last map that is used is there."""
 
 
 class Maps(nn.Module):
@@ -72,12 +76,20 @@ class Maps(nn.Module):
 
     def forward(self, x_bchw: Tensor) -> list[Tensor]:
         seen: dict[str, Tensor] = {}
-        with _watching(self.net, [at.module for at in self.levels], seen.__setitem__):
+
+        def see(name: str, out: Tensor) -> None:
+            seen[name] = out
+            if (
+                name == self.levels[-1].module
+            ):  # what the network does without modules, such as a view, may not fit maps
+                raise _EnoughSeen
+
+        with contextlib.suppress(_EnoughSeen), _watching(self.net, [at.module for at in self.levels], see):
             self.net(x_bchw)
         return [seen[at.module].permute(0, 3, 1, 2) if at.channels_last else seen[at.module] for at in self.levels]
 
 
-@contextmanager
+@contextlib.contextmanager
 def _watching(net: nn.Module, names: list[str], tell: Any) -> Iterator[None]:
     """Tells the output of each of these modules as it comes. Hooks live for one pass, so a copy of the net has none."""
 
