@@ -88,8 +88,8 @@ def commands() -> list[list[str]]:
 
 def test_the_set_up_commands_are_the_promised_ones():
     assert 'pip install -e ".[all]" && tipsai demo\n' in README
-    assert 'pip install -e ".[dev]" && python -m pytest\n' in README
-    assert 'pip install -e ".[dev]" && python -m pytest\n' in (ROOT / ".ci/run").read_text()
+    assert 'pip install -e ".[dev]" && python -m pytest -n auto\n' in README
+    assert 'pip install -e ".[dev]" && python -m pytest -n auto\n' in (ROOT / ".ci/run").read_text()
     assert os.access(ROOT / ".ci/run", os.X_OK)
 
 
