@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tipsai.callbacks import EMA, Checkpointer, KeepBest, Progress
 from tipsai.callbacks.checkpoint import Stateful
-from tipsai.core import loop, modes, rng
+from tipsai.core import loop, memory, modes, rng
 from tipsai.core.callback import Callback, bind
 from tipsai.core.errors import SettingError, require_positive
 from tipsai.core.interrupt import INTERRUPTED, stops_on_interrupt
@@ -125,7 +125,7 @@ def run(
         with ema.applied(st.model) if ema is not None else nullcontext():
             return judge()
 
-    with rng.preserved(), modes.kept(st.model), stops_on_interrupt(st):
+    with rng.preserved(), modes.kept(st.model), memory.reused(), stops_on_interrupt(st):
         rng.seed_everything(rng.derive(st.seed, "fit", n_fits))
         if saver and fit.resume and saver.path.exists():
             saved_fits, tree = saver.read()

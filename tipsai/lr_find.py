@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tipsai import plot
-from tipsai.core import modes, rng
+from tipsai.core import memory, modes, rng
 from tipsai.core.callback import bind
 from tipsai.core.errors import SettingError
 from tipsai.core.state import Batch, BatchSource, TrainState
@@ -81,7 +81,7 @@ def search(
     curve, events = exponential(start, end), bind(())
     lrs: list[float] = []
     losses: list[float] = []
-    with rng.preserved(), modes.kept(st.model):
+    with rng.preserved(), modes.kept(st.model), memory.reused():
         try:
             rng.seed_everything(rng.derive(st.seed, "lr_find"))
             modes.train(st.model)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tipsai.core import modes
+from tipsai.core import memory, modes
 from tipsai.core.state import Batch, ComputeLoss, Loss, Metric, Row
 from tipsai.core.step import autocast
 
@@ -17,7 +17,7 @@ from tipsai.core.step import autocast
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; afterwards every module is in the mode it was in."""
-    with modes.kept(model), torch.no_grad():
+    with modes.kept(model), memory.reused(), torch.no_grad():
         model.eval()
         yield
 
