@@ -91,7 +91,7 @@ def peak_lr(n_parameters: int, bs: int, base_bs: int) -> float:
 def fine_tuning_lr(n_groups: int) -> list[float]:
     """Rates of the layer groups of a pre-trained model: the head's, and a tenth of it for the earliest (AR03).
 
-    A hundredth, as in fast.ai's fine_tune, is what drifting batch norms ask for; with frozen ones a tenth did better by two
-    points on each of three pairs of classes (tests/benchmarks/fine_tuning.py).
+    A hundredth, as in fast.ai's fine_tune, is what drifting batch norms ask for; with frozen ones a tenth was no worse on three
+    pairs of classes and better on most (one seed a figure; tests/benchmarks/fine_tuning.py repeats it with more).
     """
     return [HEAD_LR / 10 ** (1 - i / max(1, n_groups - 1)) for i in range(n_groups)]
