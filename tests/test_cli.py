@@ -140,6 +140,8 @@ def test_predict_on_standard_output_and_to_a_file(capsys, folder):
     out, err = capsys.readouterr()
     assert "the columns 'prediction', 'p_down', 'p_up' of the input are replaced" in err
     assert out.splitlines()[0] == "a,b,y,prediction,p_down,p_up"
+    assert cli.main(["predict", "run/model.tips", "test.csv", "--tta"]) == 2
+    assert "--tta is for pictures, and run/model.tips holds a model of tables" in capsys.readouterr().err
 
 
 def test_a_second_run_into_the_same_folder_is_refused(capsys, folder):

@@ -115,6 +115,9 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("artifact", metavar="ARTIFACT", help="a model.tips")
     predict.add_argument("input", metavar="INPUT", help="a table, a picture or a folder of pictures")
     predict.add_argument("--out", metavar="FILE", help="a .csv, or a folder for masks; standard output by default")
+    predict.add_argument(
+        "--tta", action="store_true", help="the mean over several views of each picture: slower, and a little better"
+    )
 
     demo = commands.add_parser("demo", help="train on data that is already on this machine, and show what comes out")
     demo.set_defaults(run=_demo)
@@ -296,12 +299,14 @@ def _predict(args: argparse.Namespace) -> int:
     name = MADE_BY.get(learn.builder.name if learn.builder is not None else "")
     if name is None:
         raise DataError(f"{args.artifact} holds no model for {' or '.join(WORDS.values())}.")
+    if args.tta and name != "vision":
+        raise SettingError(f"--tta is for pictures, and {args.artifact} holds a model of {WORDS[name]}; leave it out.")
     face, out = importlib.import_module(FACES[name]), args.out
-    if ending:
-        made = face.predict(learn, args.input)
-    else:
-        made = face.predict(learn, args.input, _folder_of_masks(args.out, getattr(learn.dls, "task", "")))
+    options: dict[str, Any] = {"tta": True} if args.tta else {}
+    if not ending:
+        options["masks"] = _folder_of_masks(args.out, getattr(learn.dls, "task", ""))
         out = Path(args.out) / "predictions.csv"
+    made = face.predict(learn, args.input, **options)
     if out is None:
         made.to_csv(sys.stdout, index=False)
     else:

@@ -1,5 +1,6 @@
 """Test-time augmentation: a model that looks at several views of an item and averages what it sees."""
 
+import functools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -32,14 +33,24 @@ class Averaged(nn.Module):
     Args:
         model: called with each view.
         average: from predictions [views, b, ...] to [b, ...].
+        back: for each view, from what is predicted of it to what that says of the item.
     """
 
-    def __init__(self, model: nn.Module, average: Callable[[Tensor], Tensor]) -> None:
+    def __init__(
+        self, model: nn.Module, average: Callable[[Tensor], Tensor], back: Sequence[Callable[[Tensor], Tensor]]
+    ) -> None:
         super().__init__()
-        self.model, self.average = model, average
+        self.model, self.average, self.back = model, average, back
 
     def forward(self, *views: Tensor) -> Tensor:
-        return self.average(torch.stack([self.model(view).float() for view in views]))
+        seen = [back(self.model(view).float()) for back, view in zip(self.back, views, strict=True)]
+        return self.average(torch.stack(seen))
+
+
+def _back(chain: Sequence[BatchTransform]) -> Callable[[Tensor], Tensor]:
+    """Undoes to predictions what transforms with an `undo` did to the items, the last one first."""
+    undos = [transform.undo for transform in reversed(chain) if hasattr(transform, "undo")]
+    return lambda pred: functools.reduce(lambda done, undo: undo(done), undos, pred)
 
 
 def averaged(dls: DataLoaders, model: nn.Module) -> tuple[nn.Module, tuple[BatchTransform, ...]]:
@@ -50,6 +61,7 @@ def averaged(dls: DataLoaders, model: nn.Module) -> tuple[nn.Module, tuple[Batch
     """
     if not dls.views or dls.blocks is None:
         raise SettingError(
-            "these data have no views to average over; test-time augmentation is for pictures with labels or numbers."
+            "these data have no views to average over; test-time augmentation is for pictures with labels, numbers, or masks that "
+            "may be mirrored."
         )
-    return Averaged(model, dls.blocks[1].average), (Views(dls.views),)
+    return Averaged(model, dls.blocks[1].average, [_back(chain) for chain in dls.views]), (Views(dls.views),)

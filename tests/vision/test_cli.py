@@ -1,6 +1,7 @@
 """The command line on a folder of pictures, end to end: what a run writes, resuming to the same weights, predictions."""
 
 import csv
+import io
 import json
 import os
 
@@ -149,6 +150,15 @@ def test_predict_on_standard_output_and_to_a_file(model, capsys, folder):
     assert cli.main(["predict", str(model), "pets/test/dog/1.png"]) == 0
     one = pd.read_csv(folder / "made.csv").iloc[4]
     assert capsys.readouterr().out.splitlines()[1].startswith(f"{one['path']},{one['prediction']},")
+
+
+def test_predict_by_several_views(model, capsys, folder):
+    """--tta is what predict(tta=True) gives."""
+    assert cli.main(["predict", str(model), "pets/test", "--tta"]) == 0
+    made = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    learn = load_learner(model)
+    np.testing.assert_allclose(made["p_cat"], learn.predict("pets/test", tta=True)["p_cat"], atol=1e-6)
+    assert np.abs(made["p_cat"].to_numpy() - learn.predict("pets/test")["p_cat"].to_numpy()).max() > 1e-5
 
 
 def test_predict_with_a_corrupt_picture(model, capsys, folder):

@@ -127,6 +127,19 @@ def test_a_backbone_of_torchvision_and_its_layer_groups():
     assert learn.builder.arguments["arch"] == "resnet18" and learn.builder.arguments["pretrained"] is False
 
 
+def test_the_built_in_network_takes_weights_of_its_own(tmp_path):
+    """Trained here and saved, fine-tuned there; what normalises the pictures is theirs, since the file does not say."""
+    dls = ImageDataLoaders.from_arrays(shapes(16), bs=4)
+    first = vision_learner(dls, width=8, seed=0, device="cpu")
+    torch.save(first.model.body.state_dict(), tmp_path / "own.pth")
+    learn = vision_learner(dls, weights=tmp_path / "own.pth", width=8, seed=1, device="cpu")
+    for a, b in zip(first.model.body.parameters(), learn.model.body.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert (learn.settings["opt"].value, learn.settings["weights"].overridden) == ("adamw", True)
+    learn.fine_tune(1, progress=False)
+    assert vision_learner(dls, "small_resnet", weights=tmp_path / "own.pth", width=8).dls.aug == dls.aug
+
+
 def test_a_module_of_your_own():
     net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10))
     learn = vision_learner(ImageDataLoaders.from_arrays(shapes(16), bs=4), net, seed=0, device="cpu")
@@ -176,6 +189,25 @@ def test_masks_come_in_small_batches_and_a_narrow_body_learns_fast():
     assert vision_learner(dls, width=8, seed=0, device="cpu").model.arguments["network"] == {"width": 8}
     adamw = vision_learner(dls, opt="adamw", seed=0, device="cpu")
     assert adamw.lr == pytest.approx(learn.lr / 3)
+
+
+def test_masks_are_averaged_with_those_of_the_mirrored_picture():
+    """So that mirrored pictures have mirrored masks, which a network alone does not promise."""
+    x = np.random.default_rng(0).integers(0, 255, (12, 16, 24, 3), dtype=np.uint8)
+    data = x, (x[..., 0] > 99).astype(np.uint8)
+    learn = vision_learner(ImageDataLoaders.from_arrays(data, bs=4, task="segmentation"), **SMALL)
+    learn.fit(1, progress=False)
+    seen, mirrored = (learn.dls.test_dl(pictures) for pictures in (x, x[:, :, ::-1].copy()))
+    alone = [learn.get_preds(loader)[0] for loader in (seen, mirrored)]
+    assert (alone[0] - alone[1].flip(-1)).abs().max() > 0.01
+    both = [learn.get_preds(loader, tta=True)[0] for loader in (seen, mirrored)]
+    torch.testing.assert_close(both[0], both[1].flip(-1), atol=1e-5, rtol=1e-5)
+    probabilities = (alone[0].softmax(1) + alone[1].softmax(1).flip(-1)) / 2
+    torch.testing.assert_close(both[0].softmax(1), probabilities, atol=1e-5, rtol=1e-5)
+    assert learn.validate(tta=True).keys() == learn.validate().keys()
+    directed = ImageDataLoaders.from_arrays(data, bs=4, task="segmentation", aug=Augmentation.small(flip=0.0))
+    with pytest.raises(SettingError, match="masks that may be mirrored"):
+        vision_learner(directed, **SMALL).validate(tta=True)
 
 
 def test_masks_are_predicted_and_come_back(tmp_path):

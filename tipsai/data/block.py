@@ -120,6 +120,11 @@ class Block:
         return cls()
 
 
+def mean_of_classes(preds: Tensor) -> Tensor:
+    """Several predictions [k, b, classes, ...] before softmax as one, whose probabilities are the mean of theirs."""
+    return preds.log_softmax(2).logsumexp(0) - math.log(len(preds))
+
+
 def _blend(values: Tensor, perm: Tensor, lam: Tensor) -> Tensor:
     lam = lam.reshape(-1, *[1] * (values.ndim - 1)).to(values.dtype)
     return values * lam + values[perm] * (1 - lam)
@@ -179,7 +184,7 @@ class CategoryBlock(Block):
         return weights
 
     def average(self, preds: Tensor) -> Tensor:
-        return preds.log_softmax(2).logsumexp(0) - math.log(len(preds))
+        return mean_of_classes(preds)
 
     def mix_targets(self, y: tuple[Tensor, ...], perm: Tensor, lam: Tensor) -> tuple[Tensor, ...]:
         target = y[0]

@@ -257,6 +257,10 @@ class View:
             m_b33 = self.matrix(sizes_b2)
         return self.show(batch, x_bchw, m_b33, sizes_b2, "zeros" if self.view == "pad" else "reflection")
 
+    def undo(self, pred: Tensor) -> Tensor:
+        """What was predicted of this view, as of one that is not mirrored; [b, classes, h, w] of masks, others as they are."""
+        return pred.flip(-1) if self.flip and self.kind == "mask" else pred
+
     def show(
         self,
         batch: Batch,
@@ -355,7 +359,8 @@ def views(
 ) -> list[BatchTransform]:
     """Views whose predictions are averaged at test time (TTA): plain, and moved to either side, nearer where that blurs little.
 
-    Pictures of up to 96 pixels move by one pixel along both diagonals, which is exact; zooming would blur them.
+    Pictures of up to 96 pixels move by one pixel along both diagonals, which is exact; zooming would blur them. Masks are
+    mirrored alone, which undoes exactly, so that every pixel is judged where it is.
 
     Args:
         size: see View, as of the next four.
@@ -366,10 +371,10 @@ def views(
         flip: each mirrored as well; not where left and right differ in meaning.
     """
     moves: list[tuple[float, tuple[float, float]]] = [(1.0, (0.0, 0.0))]
-    if max(size) <= SMALL_SIDE:
+    if kind != "mask" and max(size) <= SMALL_SIDE:
         down, right = 2 / size[0], 2 / size[1]
         moves += [(1.0, (right, down)), (1.0, (-right, -down))]
-    else:
+    elif kind != "mask":
         moves += [(1.1, (0.0, 0.0)), (1.1, (0.09, 0.0)), (1.1, (-0.09, 0.0))]
     return [
         View(size, mean, std, kind, view, flip=mirrored, zoom=zoom, shift=shift)

@@ -180,11 +180,11 @@ def statistics(
 ) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     """(mean, standard deviation) a channel, of pictures in 0..1, that a backbone's weights were trained with (DA12).
 
-    None without pre-trained weights: the data's own do better then.
+    None without pre-trained weights, where the data's own do better, and of the built-in network, whose weights do not say.
     """
-    if not pretrained:
-        return None
     library, name = find(arch)
+    if not pretrained or library == "tipsai":
+        return None
     if library == "timm":
         cfg = _timm_cfg(name)
         mean, std = tuple(cfg.mean), tuple(cfg.std)

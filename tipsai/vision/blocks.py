@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tipsai.core.errors import DataError, SettingError
 from tipsai.core.state import IGNORED, Loss
-from tipsai.data.block import Block
+from tipsai.data.block import Block, mean_of_classes
 from tipsai.data.processor import Labels, Standardize
 from tipsai.losses import CrossEntropy, MeanSquaredError
 from tipsai.plot import BLUE, ORANGE, colours
@@ -238,6 +238,9 @@ class MaskBlock(Block):
     def collate(self, values: Sequence[Any]) -> tuple[Tensor, ...]:
         """(canvas int16 [b, 1, H, W], sizes [b, 2]); the warp that follows the picture's leaves int64 [b, h, w]."""
         return canvas(values, IGNORED)
+
+    def average(self, preds: Tensor) -> Tensor:
+        return mean_of_classes(preds)
 
     def decode(self, value: Any) -> Any:
         """Class numbers as the masks' own values."""

@@ -347,10 +347,9 @@ class ImageDataLoaders(DataLoaders):
         block = self.picture
         kind: Kind = getattr(self.blocks[1], "geometry", "label")
         self.batch_tfms = (Augment(self.aug, block.size, block.mean, block.std, kind=kind, view=block.view),)
-        looks = (
-            views(block.size, block.mean, block.std, flip=block.mirrored, view=block.view) if kind == "label" else []
-        )
-        self.views = tuple((look,) for look in looks)
+        looks = views(block.size, block.mean, block.std, kind=kind, flip=block.mirrored, view=block.view)
+        # points can be mirrored, but not what they mean: a left eye would be a right one
+        self.views = tuple((look,) for look in looks) if kind != "points" and len(looks) > 1 else ()
 
     @classmethod
     def for_prediction(cls, blocks: tuple[Block, Block]) -> Self:

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -15,12 +17,40 @@ WD_FINE_TUNING = 0.05
 WD_OTHERS = 0.01  # with optimizers other than AdamW: the Learner's
 UNET_WIDTH = 32  # of the built-in network under a U-net, whose decoder works at the picture's full size
 UNET_LR = 3.0  # factor of the rate of Muon for a U-net from scratch
-LABEL_SMOOTHING = 0.1  # of classification (Szegedy et al. 1512.00567)
 FEW = 5000  # pictures; with fewer, a network without pre-trained weights is worth a word (AR03)
 PROBED = 5000  # pictures that a fresh head on a pre-trained body is fitted to
 GROWS_FROM = 24  # pixels; smaller pictures are too small to begin smaller still
 HEAD_LR = 2e-3  # of a fresh head on pre-trained weights: fast.ai's
 LARGE_SIDE = 224  # pixels, of larger pictures: what most backbones were trained on
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Training:
+    """How a network for pictures is trained; tests/benchmarks/vision_defaults.py compares alternatives."""
+
+    opt: str = field(default="adamw", metadata={"source": "TR11; muon for small_resnet: chosen by ablation"})
+    mixup: float = field(default=0.0, metadata={"source": "TR03"})
+    cutmix: float = field(default=0.0, metadata={"source": "TR03"})
+    label_smoothing: float = field(default=0.0, metadata={"source": "Szegedy et al. 1512.00567; chosen by ablation"})
+    progressive: bool = field(default=False, metadata={"source": "DA03"})
+
+
+def training(arch: Any, task: str, side: int, trained: bool, own_loss: bool) -> Training:
+    """How a network is trained.
+
+    Args:
+        arch: its name, or a module.
+        task: what the pictures are for.
+        side: of what the model sees, the shorter one, in pixels.
+        trained: whether the network brings trained weights.
+        own_loss: whether the loss is the user's.
+    """
+    small = isinstance(arch, str) and arch == "small_resnet"
+    return Training(
+        opt="muon" if small and not trained else "adamw",
+        label_smoothing=0.1 if task == "classification" and not own_loss else 0.0,
+        progressive=small and task != "segmentation" and side >= GROWS_FROM,
+    )
 
 
 def picture_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:

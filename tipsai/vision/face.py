@@ -51,32 +51,33 @@ def learner(config: Mapping[str, Any]) -> Learner:
     )
 
 
-def predict(learn: Learner, source: str, masks: Path | None = None) -> pd.DataFrame:
+def predict(learn: Learner, source: str, masks: Path | None = None, tta: bool = False) -> pd.DataFrame:
     """A row a picture of a folder: its path and what the model says; of masks the share of each class.
 
     Args:
         learn: with a model of pictures.
         source: a folder or a picture.
         masks: a folder for predicted masks, as PNG: of the pictures' names and sizes, with the values of the training masks.
+        tta: the mean over several views of each picture.
     """
     dls = learn.dls
     assert isinstance(dls, ImageDataLoaders)
     if dls.task == "segmentation":
         loader = dls.test_dl(source)
-        made = dls.present(source, loader, _shares(learn, loader, source, masks))
+        made = dls.present(source, loader, _shares(learn, loader, source, masks, tta))
     else:
-        made = learn.predict(source)
+        made = learn.predict(source, tta=tta)
     return made.reset_index()
 
 
-def _shares(learn: Learner, loader: NewPictures, source: str, masks: Path | None) -> dict[str, Any]:
+def _shares(learn: Learner, loader: NewPictures, source: str, masks: Path | None, tta: bool) -> dict[str, Any]:
     """The columns of shares; masks are written as they come, since together they may be larger than memory."""
     dls = learn.dls
     assert isinstance(dls, ImageDataLoaders) and dls.blocks is not None
     names = mask_names(loader.items, source)
     columns: list[dict[str, Any]] = []
     n_done = 0
-    for pred, _ in learn.iter_preds(loader):
+    for pred, _ in learn.iter_preds(loader, tta=tta):
         columns.append(dls.blocks[1].predictions(pred))
         for i, mask in enumerate(columns[-1].pop("prediction"), n_done):
             if masks is not None and i not in loader.problems:

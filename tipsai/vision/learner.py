@@ -18,6 +18,7 @@ from tipsai.data.block import CategoryBlock
 from tipsai.learner import Learner, Transfer, pick_device
 from tipsai.losses import CrossEntropy
 from tipsai.optim import OptSpec, layer_groups, n_parameters
+from tipsai.settings import Settings, choose
 from tipsai.vision import backbone, defaults, unet
 from tipsai.vision.backbone import VisionModel, WeightsError
 from tipsai.vision.data import ImageDataLoaders
@@ -94,13 +95,12 @@ def vision_learner(
         )
     if dls.train is None or dls.blocks is None:
         raise SettingError("these loaders hold no pictures to train on; make them with ImageDataLoaders.from_folder.")
-    target, block, source = dls.blocks[1], dls.picture, dls.train
     seed = rng.draw_seed() if seed is None else seed
-    given = {"width": width, "depth": depth, "act": act}
+    network = {"width": width, "depth": depth, "act": act}
     made_with: dict[str, Any] = {
-        "size": min(block.size),
+        "size": min(dls.picture.size),
         "weights": weights,
-        "network": {name: value for name, value in given.items() if value is not None} or None,
+        "network": {name: value for name, value in network.items() if value is not None} or None,
     }
     if dropout is not None:
         if dls.task == "segmentation":
@@ -108,56 +108,52 @@ def vision_learner(
                 f"dropout={dropout!r} is of the head of a classifier, and a U-net has none; leave it out."
             )
         made_with["dropout"] = dropout
-    asked_weights = pretrained is not None or weights is not None
+    asked = pretrained is not None or weights is not None
     with rng.preserved():
         rng.seed_everything(rng.derive(seed, "model"))
         model, arch, pretrained = _build(dls, arch, pretrained, freeze_bn, made_with)
+    trained = pretrained or weights is not None  # the name of the weights, or whether there are any
     if channels_last:
         model.to(memory_format=torch.channels_last)
-    with_weights = bool(pretrained) or weights is not None
-    if not with_weights and isinstance(arch, str):
-        _advise_weights(dls, arch)
-    if with_weights and isinstance(arch, str):
-        statistics = backbone.statistics(arch, pretrained or True, block.channels)
-        if statistics is not None:
-            dls = dls.normalized(*statistics)
-    if arch == "small_resnet" and weights is None:
-        sample = dls.as_evaluated(source.sample(defaults.WHITENED, seed))
-        first: Any = next(m for m in model.modules() if isinstance(m, SmallResNet))
-        first.fit(torch.cat([batch.x[0] for batch in sample]))
+    dls = _suited(dls, model, arch, trained, seed)
     if compile:
         model.compile()
+
+    settings = Settings()
+    usual = defaults.training(arch, dls.task, min(dls.picture.size), bool(trained), loss_fn is not None)
+    given = {
+        "opt": opt,
+        "mixup": mixup,
+        "cutmix": cutmix,
+        "label_smoothing": label_smoothing,
+        "progressive": progressive,
+    }
+    chosen = choose(usual, given, settings)
+    usual_lr, usual_wd, rule = _rates(model, bool(trained), chosen["opt"], dls)
     precision = options.pop("precision", "auto")
     bf16 = precision == "auto" and fast_bf16(pick_device(options.get("device")))
-    options["precision"] = "bf16" if bf16 else precision
-    from_scratch = arch == "small_resnet" and not with_weights
-    default_opt = "muon" if from_scratch else "adamw"
-    opt = default_opt if opt is None else opt
-    default_lr, default_wd, rule = _rates(model, with_weights, opt, dls)
-    default_grows = arch == "small_resnet" and dls.task != "segmentation" and min(block.size) >= defaults.GROWS_FROM
-    grows = default_grows if progressive is None else progressive
-    default_smoothing = defaults.LABEL_SMOOTHING if dls.task == "classification" and loss_fn is None else 0.0
-    smoothing = default_smoothing if label_smoothing is None else label_smoothing
-    extra: list[Any] = []
-    if mixup:
-        extra.append(MixUp(target, mixup))
-    if cutmix:
-        extra.append(CutMix(target, cutmix, p=0.5 if mixup else 1.0))
+    target = dls.blocks[1]  # type: ignore[index]
+    mixing: list[Any] = []
+    if chosen["mixup"]:
+        mixing.append(MixUp(target, chosen["mixup"]))
+    if chosen["cutmix"]:
+        mixing.append(CutMix(target, chosen["cutmix"], p=0.5 if mixing else 1.0))
     learn = Learner(
         dls,
         model,
-        loss_fn=_loss(loss_fn, target, dls, class_weights, smoothing),
-        opt=opt,
-        lr=default_lr if lr is None else lr,
-        wd=default_wd if wd is None else wd,
-        callbacks=[*callbacks, *extra],
+        loss_fn=_loss(loss_fn, target, dls, class_weights, chosen["label_smoothing"]),
+        opt=chosen["opt"],
+        lr=usual_lr if lr is None else lr,
+        wd=usual_wd if wd is None else wd,
+        callbacks=[*callbacks, *mixing],
         splitter=backbone.splitter,
         seed=seed,
+        precision="bf16" if bf16 else precision,
         **options,
     )
-    if grows:
+    if chosen["progressive"]:
         learn.callbacks.append(Progressive(lambda: learn.dls.augment))  # type: ignore[attr-defined]
-    if with_weights:
+    if trained:
         probe = fit_head if _can_be_probed(model, learn) else None
         learn.transfer = Transfer(defaults.fine_tuning_epochs(len(dls.items["train"])), probe)
     if model.arguments is not None:
@@ -167,21 +163,34 @@ def vision_learner(
         note("loss_fn", type(learn.loss_fn).__name__, type(learn.loss_fn).__name__, "chosen from the target")
     if precision == "auto":
         note("precision", learn.precision, learn.precision, "TR04; bf16 where the processor has instructions for it")
-    note("arch", arch if isinstance(arch, str) else type(arch).__name__, defaults.arch(block.size), "AR05")
-    brings = weights or pretrained
-    usual_weights = isinstance(arch, str) and arch != "small_resnet" if asked_weights else brings
-    note("weights", brings, usual_weights, "AR03")
-    note("freeze_bn", model.freeze_bn, with_weights, "AR03; chosen by ablation")
-    if default_lr is not None:
-        note("lr", learn.lr, default_lr, rule)
-    note("opt", opt, default_opt, "TR11; muon for small_resnet: chosen by ablation")
-    note("wd", learn.wd, default_wd, "TR11")
-    note("mixup", mixup or 0.0, 0.0, "TR03")
-    note("cutmix", cutmix or 0.0, 0.0, "TR03")
-    note("label_smoothing", smoothing, default_smoothing, "chosen by ablation")
-    note("progressive", grows, default_grows, "DA03")
+    named, brought = isinstance(arch, str), weights or pretrained
+    note("arch", arch if named else type(arch).__name__, defaults.arch(dls.picture.size), "AR05")
+    note("weights", brought, (named and arch != "small_resnet") if asked else brought, "AR03")
+    note("freeze_bn", model.freeze_bn, bool(trained), "AR03; chosen by ablation")
+    if usual_lr is not None:
+        note("lr", learn.lr, usual_lr, rule)
+    note("wd", learn.wd, usual_wd, "TR11")
+    learn.settings.update(settings)
     note("aug", dls.aug, dls.aug, "DA17")
     return learn
+
+
+def _suited(
+    dls: ImageDataLoaders, model: nn.Module, arch: str | nn.Module, trained: bool | str, seed: int
+) -> ImageDataLoaders:
+    """Data and a fresh model suited to each other: normalised as the weights know it, or the first layer fitted to the data."""
+    if not isinstance(arch, str):
+        return dls
+    if trained:
+        statistics = backbone.statistics(arch, trained, dls.picture.channels)
+        return dls if statistics is None else dls.normalized(*statistics)
+    _advise_weights(dls, arch)
+    if arch == "small_resnet":
+        assert dls.train is not None
+        sample = dls.as_evaluated(dls.train.sample(defaults.WHITENED, seed))
+        first = next(m for m in model.modules() if isinstance(m, SmallResNet))
+        first.fit(torch.cat([batch.x[0] for batch in sample]))
+    return dls
 
 
 def _can_be_probed(model: nn.Module, learn: Learner) -> bool:
