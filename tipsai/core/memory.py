@@ -25,7 +25,7 @@ def reused() -> Iterator[None]:
     """Inside, freed memory stays with the process; when the outermost one ends, it goes back to the system.
 
     A step frees its activations and the next asks for the same again. Left to itself, the GNU C library returns large blocks
-    at once, and the system hands out every page of them anew, zeroed: a seventh to a quarter of a step's time on a processor
+    at once, and the system hands out every page of them anew, zeroed: a tenth to three tenths of a step's time on a processor
     (tests/benchmarks/reused_memory.py). Elsewhere than on Linux with that library, and where the environment already says
     how memory is to be handled (MALLOC_TRIM_THRESHOLD_ and its like, GLIBC_TUNABLES), nothing is changed.
     """
