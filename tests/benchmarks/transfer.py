@@ -92,7 +92,16 @@ def main() -> None:
             features = [frozen(learn, body, paths) for paths in (train, test)]
             learn.fine_tune(args.epochs, progress=False)
             row = {"fine_tune": accuracy(learn)}
-            linear = make_pipeline(StandardScaler(), LogisticRegressionCV(Cs=np.logspace(-5, 1, 13), max_iter=2000))
+            linear = make_pipeline(
+                StandardScaler(),
+                LogisticRegressionCV(
+                    Cs=np.logspace(-5, 1, 13),
+                    l1_ratios=(0,),
+                    scoring="accuracy",
+                    max_iter=2000,
+                    use_legacy_attributes=False,
+                ),
+            )
             row["logistic regression"] = float(linear.fit(features[0], labels).score(features[1], truth))
             if not args.no_scratch:
                 runs = []

@@ -71,3 +71,20 @@ def test_drawn_seeds_come_from_the_operating_system():
         first = rng.draw_seed()
         random.seed(0)
         assert rng.draw_seed() != first
+
+
+@given(seed=hyp.integers(0, 2**31), n=hyp.integers(0, 300))
+def test_an_items_uniform_number_depends_on_its_own_number_alone(seed, n):
+    items = torch.arange(n)
+    found = rng.uniform(items, seed, "a")
+    assert found.dtype == torch.float64 and ((found >= 0) & (found < 1)).all()
+    assert torch.equal(rng.uniform(items.flip(0), seed, "a"), found.flip(0))
+    assert len(set(found.tolist())) == n
+
+
+def test_uniform_numbers_of_items_are_uniform():
+    found = rng.uniform(torch.arange(20_000), 1, "a")
+    counts = torch.histc(found, 20, 0, 1)
+    assert (counts - 1000).abs().max() < 5 * 1000**0.5
+    neighbours = torch.corrcoef(torch.stack([found[:-1], found[1:]]))[0, 1]
+    assert abs(neighbours.item()) < 0.03

@@ -303,3 +303,25 @@ def test_default_workers_leave_room(monkeypatch):
     for n, expected in ((1, 0), (2, 1), (3, 2), (64, 8)):
         monkeypatch.setattr(loaders.os, "sched_getaffinity", lambda pid, n=n: set(range(n)), raising=False)
         assert loaders.default_workers() == expected
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_a_draw_knows_which_items_its_batch_holds(make):
+    seen = []
+    feed = Feed(make(23, 4)[0], CPU, [lambda batch, draw: seen.append((batch, draw)) or batch], training=True)
+    list(feed.batches(seed=5, epoch=2))
+    list(feed.batches(seed=5, epoch=2, start=3))
+    assert len(seen) == 6 + 3
+    assert all(draw.items.tolist() == flat([batch]) for batch, draw in seen)
+
+
+def test_what_alternates_happens_to_an_item_in_every_other_epoch():
+    items = torch.randperm(5000, generator=torch.Generator().manual_seed(0))
+    epochs = [Draw(3, epoch, 0, items).alternating("flip") for epoch in range(4)]
+    happens = torch.stack([u < 0.5 for u in epochs])
+    assert (happens[0] != happens[1]).all() and torch.equal(happens[:2], happens[2:])
+    assert happens[0].float().mean().item() == pytest.approx(0.5, abs=0.03)
+    assert (epochs[1] < 0.2).float().mean().item() == pytest.approx(0.2, abs=0.03)
+    assert torch.equal(Draw(3, 0, 9, items[:7]).alternating("flip"), epochs[0][:7])  # by the item alone, not its place
+    assert not torch.equal(Draw(4, 0, 0, items).alternating("flip"), epochs[0])
+    assert Draw(3, 0, 0).alternating("flip") is None

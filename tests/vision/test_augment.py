@@ -204,3 +204,17 @@ def test_other_mistakes_are_named():
         Augment(None, (24, 24), *PLAIN, view="fit")
     with pytest.raises(DataError, match="expected pictures"):
         View((24, 24), *PLAIN)(Batch((torch.rand(2, 3),), ()))
+
+
+def test_a_picture_is_mirrored_in_every_other_epoch():
+    x = batch(16, 3, 8, 8)
+    made = Augment(Augmentation.small(translate=0.0), (8, 8), *PLAIN)
+    items = torch.arange(100, 116)
+    plain = made(x, None).x[0]
+    first, second, third = (made(x, Draw(3, epoch, epoch, items)).x[0] for epoch in range(3))
+    mirrored = ~(first == plain).flatten(1).all(1)
+    assert 0 < mirrored.sum() < 16
+    assert torch.equal(first[mirrored], plain.flip(3)[mirrored]) and torch.equal(
+        second[~mirrored], plain.flip(3)[~mirrored]
+    )
+    assert torch.equal(second[mirrored], plain[mirrored]) and torch.equal(third, first)

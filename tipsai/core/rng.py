@@ -25,6 +25,17 @@ def order(n: int, seed: int, epoch: int) -> torch.Tensor:
     return torch.randperm(n, generator=generator(seed, "order", epoch))
 
 
+def uniform(items: torch.Tensor, seed: int, *keys: int | str) -> torch.Tensor:
+    """A number in [0, 1) for each item by its number alone: float64, of the shape of items, int64.
+
+    Source: the mixing function of SplitMix64 (Steele, Lea and Flood 2014).
+    """
+    z = items.cpu().numpy().astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(derive(seed, *keys))
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
+    return torch.from_numpy((z >> np.uint64(11)) / 2.0**53)
+
+
 def draw_seed() -> int:
     """A fresh seed from the operating system, for runs that were given none; recorded so that they can be repeated."""
     return random.SystemRandom().randrange(2**31)

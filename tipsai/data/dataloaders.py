@@ -46,8 +46,13 @@ class Feed:
         return self._moved(source, seed, epoch, start)
 
     def _moved(self, source: Iterator[Batch], seed: int, epoch: int, start: int) -> Iterator[Batch]:
+        order, bs = self.loader.order(seed, epoch) if self.training else None, self.loader.bs
+
         def drawn() -> Draw | None:
-            return Draw(seed, epoch, position) if self.training else None
+            if not self.training:
+                return None
+            items = None if order is None else order[position * bs : (position + 1) * bs]
+            return Draw(seed, epoch, position, items)
 
         ahead: Batch | None = None
         position = start

@@ -22,14 +22,34 @@ EVAL_ROWS = 1024  # rows of an evaluation batch sliced from memory: no gradients
 
 
 class Draw(NamedTuple):
-    """What the randomness of one training batch is a function of."""
+    """What the randomness of one training batch is a function of.
+
+    Attributes:
+        seed: of the run.
+        epoch: counted from the run's first.
+        position: of the batch in its epoch.
+        items: int64 [b], which items the batch holds; None where the loader's order is its own.
+    """
 
     seed: int
     epoch: int
     position: int
+    items: Tensor | None = None
 
     def generator(self, purpose: str, device: str | torch.device = "cpu") -> torch.Generator:
         return rng.generator(self.seed, purpose, self.epoch, self.position, device=device)
+
+    def alternating(self, purpose: str) -> Tensor | None:
+        """A number in [0, 1) for each item, float64 [b], that jumps by a half with every epoch; None without `items`.
+
+        Each is uniform by itself, so that `< p` still happens with probability p; but with p = 1/2 it happens to an item
+        in exactly every other epoch.
+
+        Source: Jordan 2404.00498, section 3.6, alternating flip.
+        """
+        if self.items is None:
+            return None
+        return (rng.uniform(self.items, self.seed, purpose) + self.epoch / 2) % 1
 
 
 class BatchTransform(Protocol):
@@ -63,6 +83,9 @@ class Loader(Protocol):
 
     def __len__(self) -> int: ...
     def batches(self, *, seed: int = 0, epoch: int = 0, start: int = 0) -> Iterator[Batch]: ...
+    def order(self, seed: int, epoch: int) -> Tensor | None:
+        """Which items an epoch's batches hold, one after the other: int64 [n_items]; None where that is not known."""
+
     def sample(self, n: int, seed: int) -> Iterator[Batch]:
         """At most n items, drawn once and for all, without augmentation."""
 
@@ -155,8 +178,11 @@ class RowLoader:
     def __len__(self) -> int:
         return _n_batches(self.n_items, self.bs, self.shuffle)
 
+    def order(self, seed: int, epoch: int) -> Tensor:
+        return rng.order(self.n_items, seed, epoch) if self.shuffle else torch.arange(self.n_items)
+
     def batches(self, *, seed: int = 0, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
-        order = rng.order(self.n_items, seed, epoch) if self.shuffle else None
+        order = self.order(seed, epoch) if self.shuffle else None
         for i in range(start * self.bs, len(self) * self.bs, self.bs):
             yield self.rows.take(slice(i, i + self.bs) if order is None else order[i : i + self.bs])
 
@@ -313,8 +339,11 @@ class ItemLoader:
         self.sent = True
         return self.n_workers
 
+    def order(self, seed: int, epoch: int) -> Tensor:
+        return rng.order(self.n_items, seed, epoch) if self.shuffle else torch.arange(self.n_items)
+
     def batches(self, *, seed: int = 0, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
-        order = (rng.order(self.n_items, seed, epoch) if self.shuffle else torch.arange(self.n_items)).tolist()
+        order = self.order(seed, epoch).tolist()
         first, last = start * self.bs, min(len(self) * self.bs, self.n_items)
         keys = [(order[at], rng.derive(seed, "item", epoch, at) if self.shuffle else None) for at in range(first, last)]
         chosen = [keys[i : i + self.bs] for i in range(0, len(keys), self.bs)]
@@ -371,6 +400,9 @@ class ForeignLoader:
 
     def __len__(self) -> int:
         return self.n
+
+    def order(self, seed: int, epoch: int) -> None:
+        return None
 
     def batches(self, *, seed: int = 0, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
         if start:

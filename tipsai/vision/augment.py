@@ -28,7 +28,7 @@ class Augmentation:
     """What training pictures go through; 0 (or a zoom of 1, a scale of (1, 1)) leaves a transform out.
 
     Attributes:
-        flip: probability of mirroring left and right (Krizhevsky et al. 2012).
+        flip: probability of mirroring left and right (Krizhevsky et al. 2012); at 1/2 in turn, every other epoch.
         rotate: degrees at most, either way (fastai's aug_transforms).
         zoom: factor at most, about the centre (fastai's aug_transforms).
         perspective: how far a corner moves inwards at most, as a share of half the side (torchvision's distortion_scale;
@@ -130,13 +130,23 @@ class Drawn(NamedTuple):
     erase: Tensor  # [b, 4]: left, top, right and bottom in coordinates; empty where nothing is erased
 
 
-def draw_parameters(settings: Augmentation, b: int, size: Size, generator: torch.Generator) -> Drawn:
+def draw_parameters(
+    settings: Augmentation, b: int, size: Size, generator: torch.Generator, flip_b: Tensor | None = None
+) -> Drawn:
     """Parameters for b pictures.
 
     Each picture has its own row of uniform numbers and each parameter its own column: neither the number of pictures that
     follow nor another setting changes what is drawn.
+
+    Args:
+        settings: what may be drawn.
+        b: pictures.
+        size: (height, width) of the output.
+        generator: on the CPU.
+        flip_b: uniform numbers that decide on mirroring, in place of drawn ones; see Draw.alternating.
     """
     u = torch.rand(b, 36, generator=generator)
+    flip_b = u[:, 0] if flip_b is None else flip_b
 
     def either_way(most: float, column: int) -> Tensor:
         return most * (2 * u[:, column] - 1)
@@ -152,7 +162,7 @@ def draw_parameters(settings: Augmentation, b: int, size: Size, generator: torch
     ]
     rectangles = geometry.crop_boxes(u[:, 29:33], size[1] / size[0], s.erase_area, (0.3, 3.3))
     return Drawn(
-        flip=u[:, 0] < s.flip,
+        flip=flip_b < s.flip,
         degrees=if_drawn(s.p_warp, 1, either_way(s.rotate, 2), 0.0),
         zoom=if_drawn(s.p_warp, 3, 1 + (s.zoom - 1) * u[:, 4], 1.0),
         corners=if_drawn(s.p_warp, 5, corners * (1 - s.perspective * u[:, 6:14].view(-1, 4, 2)), corners),
@@ -298,7 +308,8 @@ class Augment:
     """Draws, warps, colours and erases training batches; evaluation gets the plain view.
 
     What a picture undergoes is a function of the run's seed, the epoch, the batch's position, and the picture's place in
-    the batch.
+    the batch. Mirroring depends on the seed, the epoch and the picture itself: with probability 1/2, each picture is
+    mirrored in every other epoch (Draw.alternating).
 
     Args:
         settings: None for the plain view in training too.
@@ -333,7 +344,9 @@ class Augment:
         if self.settings is None:
             return self.training(batch)
         x_bchw, sizes_b2 = _pictures(batch)
-        drawn = draw_parameters(self.settings, len(x_bchw), self.training.size, draw.generator("augment"))
+        drawn = draw_parameters(
+            self.settings, len(x_bchw), self.training.size, draw.generator("augment"), draw.alternating("flip")
+        )
         drawn = Drawn(*(parameter.to(sizes_b2.device, non_blocking=True) for parameter in drawn))
         factors = {
             f"{name}_b": getattr(drawn, name)

@@ -69,6 +69,9 @@ class NewPictures:
     def __len__(self) -> int:
         return -(-self.n_items // self.bs)
 
+    def order(self, seed: int, epoch: int) -> Tensor:
+        return torch.arange(self.n_items)
+
     def batches(self, *, seed: int = 0, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
         """Raises DataError after the last batch if not one picture could be read."""
         for first in range(start * self.bs, self.n_items, self.bs):
