@@ -31,7 +31,7 @@ RUN_FILES = ("config.json", "checkpoint.tips", "model.tips", "history.csv", "met
 FACES = {"tabular": "tipsai.tabular.face", "vision": "tipsai.vision.face"}
 MADE_BY = {"tabular": "tabular", "vision": "vision", "unet": "vision"}  # the modality, by the name of a model's builder
 WORDS = {"tabular": "tables", "vision": "pictures"}
-OWN = {"tabular": ("target", "kind", "ignore"), "vision": ("size", "arch", "pretrained")}  # options of one alone
+OWN = {"tabular": ("target", "kind", "ignore"), "vision": ("size", "arch", "pretrained", "weights")}  # options of one alone
 TASKS = ("classification", "regression", "multilabel", "segmentation")
 COMMON = ("data", "test", "task", "epochs", "minutes", "lr", "bs", "seed", "device")
 REMEMBERED = (*COMMON, *OWN["tabular"], *OWN["vision"])
@@ -106,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--pretrained", action=argparse.BooleanOptionalAction, default=None, help="start from weights of ImageNet"
     )
+    train.add_argument("--weights", metavar="FILE", help="start from these weights of --arch, .pth or .safetensors")
     train.add_argument("--out", metavar="DIR", help="by default runs/<data>-<date>-<time>")
     train.add_argument("--resume", action="store_true", help="go on with the interrupted run in --out")
     train.add_argument("--json", action="store_true", help="print metrics.json on standard output")

@@ -15,6 +15,7 @@ from PIL import Image
 
 from tipsai import cli, load_learner
 from tipsai.vision import ImageDataLoaders, vision_learner
+from tipsai.vision.models import SmallResNet
 from tipsai.vision.read import probe, read_mask
 
 N = {"train": 6, "valid": 2, "test": 3}
@@ -118,6 +119,19 @@ def test_pictures_that_cannot_be_read_are_said_and_the_run_goes_on(capsys, folde
         "1 of 23 pictures cannot be read and were left out" in err
         and "bad.jpg: this is no picture but a web page" in err
     )
+
+
+def test_weights_come_from_a_file(capsys, folder):
+    torch.manual_seed(1)
+    body = SmallResNet(3, 6)
+    torch.save(body.state_dict(), folder / "w.pth")
+    how = ["--arch", "small_resnet", "--weights", "w.pth"]
+    assert cli.main([*TRAIN, *how, "--epochs", "1", "--out", "run"]) == 0
+    capsys.readouterr()
+    first = load_learner("run/model.tips").model.body[0][0]
+    assert torch.equal(first.weight, body[0][0].weight)  # it is not trained, and fitted to pictures only from scratch
+    assert cli.main([*TRAIN, *how[:3], "v.pth", "--out", "again"]) == 2
+    assert "there is no file of weights 'v.pth'" in capsys.readouterr().err
 
 
 # --- predict ----------------------------------------------------------------------------------------------------------

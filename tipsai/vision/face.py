@@ -44,6 +44,7 @@ def learner(config: Mapping[str, Any]) -> Learner:
         dls,
         config["arch"],
         pretrained=config["pretrained"],
+        weights=config["weights"],
         metrics=METRICS[dls.task],
         lr=config["lr"],
         seed=config["seed"],
