@@ -14,6 +14,7 @@ from tipsai.vision import show
 from tipsai.vision.augment import Augmentation
 from tipsai.vision.blocks import ImageBlock, MaskBlock, PointBlock
 from tipsai.vision.data import ImageDataLoaders
+from tipsai.vision.models import SmallResNet
 
 
 def _titles(fig):
@@ -187,6 +188,12 @@ def test_filters_fill_their_own_range(n_in, shape, tmp_path):
         assert pixels.shape == shape and (pixels.min(), pixels.max()) == (0, 1)
         assert ax.images[0].get_interpolation() == "nearest"
     fig.savefig(tmp_path / "filters.png")
+
+
+def test_the_whitening_of_the_built_in_network_is_its_first_layer():
+    fig = show.first_layer_filters(SmallResNet(3, 16, width=8))
+    assert fig.get_suptitle().startswith("24 filters of layer '0.0', 2x2") and len(fig.axes) == 24
+    assert fig.axes[0].images[0].get_array().shape == (2, 2, 3)
 
 
 def test_of_many_filters_some_are_shown():

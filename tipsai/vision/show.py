@@ -15,6 +15,7 @@ from tipsai.data.loaders import Draw
 from tipsai.data.show import balanced, grid, short
 from tipsai.vision import augment
 from tipsai.vision.augment import OFF, Augment, Augmentation, Drawn
+from tipsai.vision.models import PatchWhitening
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -214,9 +215,9 @@ def _scaled(values: Tensor) -> Tensor:
     return (values - low) / (high - low).clamp(min=1e-12)
 
 
-def _convolution(model: nn.Module) -> tuple[str, nn.Conv2d]:
+def _convolution(model: nn.Module) -> tuple[str, nn.Conv2d | PatchWhitening]:
     for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d | PatchWhitening):
             return name, module
     raise SettingError(f"the model, a {type(model).__name__}, has no Conv2d; there are no filters to look at.")
 
