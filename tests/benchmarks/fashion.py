@@ -1,6 +1,6 @@
 """Fashion-MNIST by the default call, and what mixup buys when labels are wrong.
 
-    python tests/benchmarks/fashion.py [--epochs 5 20] [--seeds 3] [--precision auto]
+    python tests/benchmarks/fashion.py [--epochs 5 20] [--seeds 3] [--precision auto] [--width 32]
     python tests/benchmarks/fashion.py --wrong 0.2 [--epochs 10] [--seeds 3]    # training labels flipped, mixup on and off
 
 The data are Debian's package dataset-fashion-mnist (Xiao et al. 1708.07747); --data names another folder of idx files.
@@ -52,6 +52,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, nargs="+", default=None)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--precision", default="auto")
+    parser.add_argument(
+        "--width", type=int, default=None, help="of the network's first stage; the default's unless given"
+    )
     parser.add_argument("--wrong", type=float, default=0.0, help="share of the training labels that are flipped")
     args = parser.parse_args()
     train, test = load(args.data)
@@ -62,7 +65,7 @@ def main() -> None:
         plain, tta, seconds = [], [], []
         for seed in range(args.seeds):
             dls = ImageDataLoaders.from_arrays(train, test=test, seed=seed)
-            learn = vision_learner(dls, metrics=["accuracy"], seed=seed, precision=args.precision)
+            learn = vision_learner(dls, metrics=["accuracy"], seed=seed, width=args.width, precision=args.precision)
             began = time.perf_counter()
             learn.fit_one_cycle(n_epochs)
             seconds.append(time.perf_counter() - began)
@@ -89,7 +92,9 @@ def wrong_labels(train: tuple, test: tuple, args: argparse.Namespace) -> None:
         found = {}
         for mixup in (0.0, 0.4):
             dls = ImageDataLoaders.from_arrays(noisy, test=test, seed=seed)
-            learn = vision_learner(dls, metrics=["accuracy"], mixup=mixup, seed=seed, precision=args.precision)
+            learn = vision_learner(
+                dls, metrics=["accuracy"], mixup=mixup, seed=seed, width=args.width, precision=args.precision
+            )
             learn.fit_one_cycle(n_epochs)
             found[mixup] = learn.test()["test_accuracy"]
         gains.append(found[0.4] - found[0.0])
