@@ -15,6 +15,7 @@ from tipsai.core import modes
 from tipsai.core.errors import MissingExtraError, SettingError, ShapeError
 from tipsai.vision import backbone
 from tipsai.vision.backbone import build, input_size, splitter, statistics
+from tipsai.vision.models import SmallResNet
 
 NAMES = models.list_models(module=models)
 HUGE = ("regnet_x_32gf", "regnet_y_32gf", "regnet_y_128gf", "vit_h_14", "vit_l_16", "vit_l_32", "convnext_large")
@@ -116,6 +117,15 @@ def test_a_timm_model_is_rebuilt_from_timm():
 def test_a_module_is_cut_where_its_classifier_is(net, n_features):
     model = build(net, 4)
     assert model.head[-1].in_features == n_features and model(torch.rand(2, 3, 20, 20)).shape == (2, 4)
+
+
+def test_a_first_layer_of_another_kind_keeps_the_convolutions_behind_it():
+    """Such as the built-in network's whitening, which gives its first convolution 24 channels of three colours."""
+    for n_in, net in ((3, SmallResNet(3, 16, width=8)), (2, nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(8, 4, 3)))):
+        before = [tuple(p.shape) for p in net.parameters()]
+        model = build(net, 5, n_in, size=16)
+        assert model(torch.rand(2, n_in, 16, 16)).shape == (2, 5)
+        assert [tuple(p.shape) for p in model.body.parameters()] == before
 
 
 def test_a_module_is_cut_where_one_says():

@@ -12,6 +12,7 @@ from torch import nn
 from tipsai import load_learner
 from tipsai.core.errors import DataError, SettingError
 from tipsai.vision import Augmentation, ImageDataLoaders, vision_learner
+from tipsai.vision.models import SmallResNet
 
 SMALL = {"width": 8, "seed": 1, "device": "cpu"}
 
@@ -189,6 +190,22 @@ def test_masks_come_in_small_batches_and_a_narrow_body_learns_fast():
     assert vision_learner(dls, width=8, seed=0, device="cpu").model.arguments["network"] == {"width": 8}
     adamw = vision_learner(dls, opt="adamw", seed=0, device="cpu")
     assert adamw.lr == pytest.approx(learn.lr / 3)
+
+
+def test_a_unet_on_trained_weights_learns_by_muon_at_higher_rates_than_a_classifier():
+    x = np.random.default_rng(0).integers(0, 255, (12, 32, 32, 3), dtype=np.uint8)
+    masks = ImageDataLoaders.from_arrays((x, (x[..., 0] > 99).astype(np.uint8)), task="segmentation", seed=0)
+    classes = ImageDataLoaders.from_arrays((x, np.arange(12) % 2), seed=0)
+
+    def learner(dls, **options):
+        return vision_learner(dls, SmallResNet(3, 32, width=8), pretrained=True, seed=0, device="cpu", **options)
+
+    unet = learner(masks)
+    assert unet.opt_spec == "muon" and unet.lr == pytest.approx([5 * lr for lr in learner(classes).lr])
+    assert learner(masks, opt="adamw").lr == learner(classes).lr
+    before = unet.validate()["valid_loss"]
+    unet.fine_tune(2, progress=False)
+    assert unet.history[-1]["valid_loss"] < before
 
 
 def test_masks_are_averaged_with_those_of_the_mirrored_picture():

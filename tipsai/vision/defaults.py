@@ -17,6 +17,7 @@ WD_FINE_TUNING = 0.05
 WD_OTHERS = 0.01  # with optimizers other than AdamW: the Learner's
 UNET_WIDTH = 32  # of the built-in network under a U-net, whose decoder works at the picture's full size
 UNET_LR = 3.0  # factor of the rate of Muon for a U-net from scratch
+UNET_FINE_TUNING_LR = 5.0  # factor of the rates of Muon for a U-net on pre-trained weights: its decoder is new
 FEW = 5000  # pictures; with fewer, a network without pre-trained weights is worth a word (AR03)
 PROBED = 5000  # pictures that a fresh head on a pre-trained body is fitted to
 GROWS_FROM = 24  # pixels; smaller pictures are too small to begin smaller still
@@ -26,9 +27,9 @@ LARGE_SIDE = 224  # pixels, of larger pictures: what most backbones were trained
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Training:
-    """How a network for pictures is trained; tests/benchmarks/vision_defaults.py compares alternatives."""
+    """How a network for pictures is trained; tests/benchmarks/vision_defaults.py and scenes.py compare alternatives."""
 
-    opt: str = field(default="adamw", metadata={"source": "TR11; muon for small_resnet: chosen by ablation"})
+    opt: str = field(default="adamw", metadata={"source": "TR11; muon for small_resnet and U-nets: chosen by ablation"})
     mixup: float = field(default=0.0, metadata={"source": "TR03"})
     cutmix: float = field(default=0.0, metadata={"source": "TR03"})
     label_smoothing: float = field(default=0.0, metadata={"source": "Szegedy et al. 1512.00567; chosen by ablation"})
@@ -47,7 +48,7 @@ def training(arch: Any, task: str, side: int, trained: bool, own_loss: bool) -> 
     """
     small = isinstance(arch, str) and arch == "small_resnet"
     return Training(
-        opt="muon" if small and not trained else "adamw",
+        opt="muon" if (small and not trained) or task == "segmentation" else "adamw",
         label_smoothing=0.1 if task == "classification" and not own_loss else 0.0,
         progressive=small and task != "segmentation" and side >= GROWS_FROM,
     )
@@ -118,10 +119,14 @@ def peak_lr(n_parameters: int, bs: int, base_bs: int) -> float:
     return min(1.2e-2, 6e-3 * math.sqrt(math.sqrt(2e6 / n_parameters))) * math.sqrt(bs / base_bs)
 
 
-def fine_tuning_lr(n_groups: int) -> list[float]:
+def fine_tuning_lr(n_groups: int, factor: float = 1.0) -> list[float]:
     """Rates of the layer groups of a pre-trained model: the head's, and a tenth of it for the earliest (AR03).
 
     A hundredth, as in fast.ai's fine_tune, is what drifting batch norms ask for; with frozen ones a tenth was no worse on three
     pairs of classes and better on most (one seed a figure; tests/benchmarks/fine_tuning.py repeats it with more).
+
+    Args:
+        n_groups: layer groups, the head's the last.
+        factor: of all of them.
     """
-    return [HEAD_LR / 10 ** (1 - i / max(1, n_groups - 1)) for i in range(n_groups)]
+    return [factor * HEAD_LR / 10 ** (1 - i / max(1, n_groups - 1)) for i in range(n_groups)]

@@ -78,7 +78,7 @@ def vision_learner(
             the built-in network from 24 pixels on.
         channels_last: keep pictures and weights with channels innermost, which convolutions like best.
         compile: torch.compile the model; needs a compiler on this machine.
-        opt: see Learner; "muon" by default for the built-in network, "adamw" for others.
+        opt: see Learner; "muon" by default for the built-in network from scratch and for U-nets, "adamw" for others.
         lr: peak rate, or one a layer group; by the model and where its weights come from by default.
         wd: weight decay.
         loss_fn: in place of the target's own.
@@ -204,12 +204,14 @@ def _rates(
     """Peak rate (None: Learner's own), weight decay, and the rule that they follow."""
     if opt not in ("adamw", "muon"):
         return None, defaults.WD_OTHERS, "the optimizer's own"
+    unet_by_muon = opt == "muon" and dls.task == "segmentation"
     if with_weights:
         n_groups = len(layer_groups(model, backbone.splitter))
-        return defaults.fine_tuning_lr(n_groups), defaults.WD_FINE_TUNING, "AR03: defaults.fine_tuning_lr"
+        lrs = defaults.fine_tuning_lr(n_groups, defaults.UNET_FINE_TUNING_LR if unet_by_muon else 1.0)
+        return lrs, defaults.WD_FINE_TUNING, "AR03: defaults.fine_tuning_lr"
     if any(isinstance(m, nn.BatchNorm2d) for m in model.modules()):
         peak = defaults.peak_lr(n_parameters(model), dls.bs, dls.base_bs or dls.bs)
-        peak *= defaults.UNET_LR if opt == "muon" and dls.task == "segmentation" else 1.0
+        peak *= defaults.UNET_LR if unet_by_muon else 1.0
         return peak, defaults.WD, "TR01 for convolutions with batch norm: defaults.peak_lr, TR06 for bs"
     return None, defaults.WD_FINE_TUNING, "TR01"
 

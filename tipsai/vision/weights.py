@@ -48,7 +48,7 @@ def fit_channels(weight: Tensor, n_in: int) -> Tensor:
 
 def adapt_input(net: nn.Module, n_in: int) -> None:
     """Gives a network's first convolution n_in channels, with its weights fitted."""
-    name, old = _first_conv(net)
+    name, old = first_conv(net)
     if old is None or old.in_channels == n_in:
         return
     if old.groups != 1:
@@ -60,7 +60,7 @@ def adapt_input(net: nn.Module, n_in: int) -> None:
     old.weight = nn.Parameter(fit_channels(old.weight.detach(), n_in))
 
 
-def _first_conv(net: nn.Module) -> tuple[str, nn.Conv2d | None]:
+def first_conv(net: nn.Module) -> tuple[str, nn.Conv2d | None]:
     return next(((name, m) for name, m in net.named_modules() if isinstance(m, nn.Conv2d)), ("", None))
 
 
@@ -100,7 +100,7 @@ def load_weights(body: nn.Module, state: Mapping[str, Tensor], source: str) -> N
     """
     wanted = {k: v for k, v in body.state_dict().items() if not k.endswith("num_batches_tracked")}
     given = {_rename(name, wanted): value for name, value in state.items()}
-    first = f"{_first_conv(body)[0]}.weight"
+    first = f"{first_conv(body)[0]}.weight"
     if first in given and first in wanted and given[first].ndim == 4:
         given[first] = fit_channels(given[first], wanted[first].shape[1])
     place = "encoder.pos_embedding"  # of torchvision's ViT, which depends on the pictures' size
