@@ -25,6 +25,7 @@ ALTERNATIVES = {
     "batch norms learn": ({"freeze_bn": False}, {}, "auto"),
     "an epoch of the head, no probe": ({}, {"freeze_epochs": 1}, "auto"),
     "rates by a factor of 100": ({}, {"lr_mult": 100.0}, "auto"),
+    "Muon": ({"opt": "muon"}, {}, "auto"),
     "larger crops": ({}, {}, Augmentation(scale=(0.7, 1.0), perspective=0.1)),
 }
 
