@@ -158,7 +158,7 @@ def test_batch_transforms_have_a_draw_in_training_only():
 
     dls = make(batch_aug=[transform]).dataloaders(ITEMS, bs=5)
     list(dls.feed("train", torch.device("cpu")).batches(seed=3, epoch=2, start=1))
-    assert [tuple(draw) for draw in draws] == [(3, 2, 1), (3, 2, 2)]
+    assert [draw[:3] for draw in draws] == [(3, 2, 1), (3, 2, 2)]
     draws.clear()
     list(dls.feed("valid", torch.device("cpu")).batches())
     assert draws == [None]
