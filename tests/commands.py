@@ -12,11 +12,15 @@ import torch
 
 from tipsai import cli, container
 
+# A shell that starts the tests in the background (`pytest &`) makes them, and what they start, deaf to Ctrl-C.
+HEARS_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+RUNS = "import sys; from tipsai.cli import main; sys.exit(main())"
+
 
 def process(*args, code=None, **options):
     """A command, or code, in a process of its own, on one thread."""
     return subprocess.Popen(
-        [sys.executable, *(["-c", code] if code else ["-m", "tipsai.cli"]), *args],
+        [sys.executable, "-c", HEARS_CTRL_C + (code or RUNS), *args],
         text=True,
         stdout=options.pop("stdout", subprocess.PIPE),
         stderr=subprocess.PIPE,
