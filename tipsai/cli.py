@@ -31,10 +31,8 @@ RUN_FILES = ("config.json", "checkpoint.tips", "model.tips", "history.csv", "met
 FACES = {"tabular": "tipsai.tabular.face", "vision": "tipsai.vision.face"}
 MADE_BY = {"tabular": "tabular", "vision": "vision", "unet": "vision"}  # the modality, by the name of a model's builder
 WORDS = {"tabular": "tables", "vision": "pictures"}
-OWN = {
-    "tabular": ("target", "kind", "ignore"),
-    "vision": ("size", "arch", "pretrained", "weights"),
-}  # options of one alone
+# Options of one modality alone.
+OWN = {"tabular": ("target", "kind", "ignore"), "vision": ("size", "arch", "pretrained", "weights")}
 TASKS = ("classification", "regression", "multilabel", "segmentation")
 COMMON = ("data", "test", "task", "epochs", "minutes", "lr", "bs", "seed", "device")
 REMEMBERED = (*COMMON, *OWN["tabular"], *OWN["vision"])

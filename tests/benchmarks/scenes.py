@@ -33,6 +33,10 @@ PIECES = {0: 0, 2: 0, 3: 0, 4: 0, 6: 0, 1: 1, 5: 2, 7: 2, 9: 2, 8: 3}  # of Fash
 ALTERNATIVES = {
     "pretrained": {"arch": "pretrained"},
     "pretrained, AdamW": {"arch": "pretrained", "opt": "adamw"},
+    "pretrained, AdamW, rates x 5": {"arch": "pretrained", "opt": "adamw", "factor": 5.0},
+    "pretrained, rates / 5": {"arch": "pretrained", "factor": 0.2},
+    "pretrained, rates / 2": {"arch": "pretrained", "factor": 0.5},
+    "pretrained, rates x 2": {"arch": "pretrained", "factor": 2.0},
     "pretrained, batches of 8": {"arch": "pretrained", "bs": 8},
     "pretrained, norms learn": {"arch": "pretrained", "freeze_bn": False},
     "resnet18 from scratch": {"arch": "resnet18", "pretrained": False},
@@ -103,10 +107,10 @@ def main() -> None:
         for seed in range(args.seeds):
             began, options = time.perf_counter(), dict(ALTERNATIVES[name])
             dls = ImageDataLoaders.from_arrays(train, task="segmentation", bs=options.pop("bs", None), seed=seed)
-            arch = options.pop("arch")
+            arch, factor = options.pop("arch"), options.pop("factor", 1.0)
             if arch == "pretrained":
                 learn = vision_learner(dls, network(True), pretrained=True, seed=seed, **options)
-                learn.dls = learn.dls.normalized(*IMAGENET)
+                learn.dls, learn.lr = learn.dls.normalized(*IMAGENET), [factor * lr for lr in learn.lr]
                 learn.fine_tune(args.epochs, progress=False)
             else:
                 learn = vision_learner(dls, arch, seed=seed, **options)

@@ -43,7 +43,7 @@ def network(pretrained: bool) -> torch.nn.Module:
     net = EfficientNet.from_name("efficientnet-lite0")
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = 0.1  # the package's 0.01 is for runs of many thousand steps: in these it stays at 0.5
+            module.momentum = 0.1  # the package's 0.01 is for runs of many thousand steps
     return net
 
 

@@ -93,7 +93,7 @@ def transforms(dls: DataLoaders, i: int = 0, n: int = 4, split: str = "train") -
         for name, (settings, drawn) in one_by_one(change.settings).items():
             stages[_said(name, settings)] = _alone(change, settings, drawn, batch)
         for k in range(n):
-            stages[f"all together, {k + 1}"] = change(batch, Draw(0, k, i))
+            stages[f"all together, {k + 1}"] = change(batch, Draw(0, k, i, torch.tensor([i])))
     height, width = (int(v) for v in batch.x[1][0])
     tallest = min(max(height / width, change.plain.size[0] / change.plain.size[1]), 2.0)
     fig, axes = grid(
