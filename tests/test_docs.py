@@ -59,6 +59,12 @@ def lay_out_pictures(folder: Path) -> None:
     torch.save(resnet18().state_dict(), folder / "resnet18.pth")
 
 
+def lay_out_text(folder: Path) -> None:
+    """A play of few words."""
+    lines = ("ROMEO: O, speak again.", "JULIET: Good night, good night!", "ROMEO: Good night.", "")
+    (folder / "plays.txt").write_text("".join(lines[i * i % 4] + "\n" for i in range(400)))
+
+
 def run_blocks(folder: Path) -> subprocess.CompletedProcess[str]:
     """All python blocks in one namespace, in order, in a process of their own; an error names its line of the README."""
     padded = []
@@ -66,6 +72,7 @@ def run_blocks(folder: Path) -> subprocess.CompletedProcess[str]:
         at = README[: README.index(block)].count("\n")
         padded.append("\n" * (at - sum(part.count("\n") for part in padded)) + block)
     lay_out_pictures(folder)
+    lay_out_text(folder)
     script = folder / "readme.py"
     script.write_text("".join(padded), encoding="utf-8")
     return subprocess.run(
@@ -99,6 +106,7 @@ def test_every_command_of_the_readme_runs(tmp_path):
     toys.table(150, seed=1).frame.to_csv(tmp_path / "flats.csv", index=False)
     toys.table(30, seed=2).frame.to_csv(tmp_path / "new_flats.csv", index=False)
     lay_out_pictures(tmp_path)
+    lay_out_text(tmp_path)
     found = commands()
     assert {words[1] for words in found} >= {"demo", "train", "predict", "tips"}
     for words in found:

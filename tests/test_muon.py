@@ -3,11 +3,11 @@
 import pytest
 import torch
 from helpers import At, Boom, boom, copied, learner, mlp, same
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from tipsai import optim
+from tipsai import muon, optim
 from tipsai.muon import orthogonal
 
 
@@ -21,6 +21,24 @@ def test_singular_values_come_close_to_one(rows, columns, scale, seed):
     assert values.min() > 0.6 and values.max() < 1.3
     turned = left[:, :n] @ right[:n]
     assert (orthogonal(m) * turned).sum() > 0.6 * n  # the directions stay
+
+
+@settings(deadline=None)  # the first call warms up
+@given(st.integers(1, 24), st.integers(1, 60), st.floats(0, 6), st.integers(0, 10**6))
+def test_the_small_matrix_gives_what_the_whole_gives(rows, columns, decades, seed):
+    """Products of the polynomials of x x^T, beside the iteration as it is written, singular values far apart included."""
+    g = torch.Generator().manual_seed(seed)
+    x = torch.randn(2, rows, columns, generator=g) * torch.logspace(0, -decades, columns)
+    x = x / torch.linalg.matrix_norm(x, keepdim=True)
+    whole = muon._directly(x.double(), 5)
+    torch.testing.assert_close(muon._by_gram(x, 5).double(), whole, atol=2e-3, rtol=0)
+    torch.testing.assert_close(muon._directly(x, 5).double(), whole, atol=2e-3, rtol=0)
+
+
+def test_matrices_are_turned_alike_together_and_alone():
+    m = torch.randn(3, 5, 9, generator=torch.Generator().manual_seed(0))
+    for one, turned in zip(m, orthogonal(m), strict=True):
+        torch.testing.assert_close(orthogonal(one), turned)
 
 
 def test_zeros_stay_zeros():

@@ -7,6 +7,12 @@ from torch import Tensor, nn
 
 from tipsai.core.errors import SettingError, listing, nearest
 
+
+def relu_squared(x: Tensor) -> Tensor:
+    """relu(x)^2 (So et al. 2109.08668)."""
+    return F.relu(x).square()
+
+
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "leaky_relu": F.leaky_relu,
@@ -14,6 +20,7 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": F.silu,
     "mish": F.mish,
     "selu": F.selu,
+    "relu_squared": relu_squared,
 }
 
 

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import datetime
 import importlib
+import itertools
 import json
 import logging
 import math
@@ -28,14 +29,22 @@ from tipsai.core.errors import (
 log = logging.getLogger("tipsai")
 INTERRUPTED_STATUS = 130  # 128 + SIGINT, as shells have it
 RUN_FILES = ("config.json", "checkpoint.tips", "model.tips", "history.csv", "metrics.json")
-FACES = {"tabular": "tipsai.tabular.face", "vision": "tipsai.vision.face"}
-MADE_BY = {"tabular": "tabular", "vision": "vision", "unet": "vision"}  # the modality, by the name of a model's builder
-WORDS = {"tabular": "tables", "vision": "pictures"}
+FACES = {"tabular": "tipsai.tabular.face", "vision": "tipsai.vision.face", "text": "tipsai.text.face"}
+DEMOS = ("tabular", "vision")
+# The modality, by the name of a model's builder.
+MADE_BY = {"tabular": "tabular", "vision": "vision", "unet": "vision", "transformer": "text"}
+WORDS = {"tabular": "tables", "vision": "pictures", "text": "text"}
 # Options of one modality alone.
-OWN = {"tabular": ("target", "kind", "ignore"), "vision": ("size", "arch", "pretrained", "weights")}
+OWN = {
+    "tabular": ("target", "kind", "ignore"),
+    "vision": ("size", "arch", "pretrained", "weights"),
+    "text": ("tokenizer",),
+}
 TASKS = ("classification", "regression", "multilabel", "segmentation")
+TEXT_ENDINGS = (".txt", ".md", ".text", ".rst", ".py", ".tex")  # of running text
+LOOKED_INTO = 1000  # folders at most, to see what a folder holds
 COMMON = ("data", "test", "task", "epochs", "minutes", "lr", "bs", "seed", "device")
-REMEMBERED = (*COMMON, *OWN["tabular"], *OWN["vision"])
+REMEMBERED = (*COMMON, *(option for options in OWN.values() for option in options))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,9 +87,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"tipsai {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    train = commands.add_parser("train", help="train on a table or a folder of pictures")
+    train = commands.add_parser("train", help="train on a table, a folder of pictures, or text")
     train.set_defaults(run=_train)
-    train.add_argument("data", metavar="DATA", help="a table (.csv, .tsv, .parquet) or a folder of pictures")
+    train.add_argument(
+        "data", metavar="DATA", help="a table (.csv, .tsv, .parquet), a folder of pictures, or text (.txt, .md, ...)"
+    )
     train.add_argument(
         "--target", action="append", metavar="COL", help="the column to predict; give it again for several targets"
     )
@@ -92,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     length.add_argument("--minutes", type=float, metavar="M", help="fit the schedule into so much time")
     train.add_argument("--lr", type=float, metavar="X", help="peak learning rate")
-    train.add_argument("--bs", type=int, metavar="N", help="rows or pictures a batch")
+    train.add_argument("--bs", type=int, metavar="N", help="rows, pictures or windows of text a batch")
     train.add_argument("--seed", type=int, metavar="N", help="drawn and recorded by default")
     train.add_argument("--device", metavar="D", help="auto, cpu, cuda, ...")
     train.add_argument(
@@ -108,6 +119,9 @@ def _parser() -> argparse.ArgumentParser:
         "--pretrained", action=argparse.BooleanOptionalAction, default=None, help="start from weights of ImageNet"
     )
     train.add_argument("--weights", metavar="FILE", help="start from these weights of --arch, .pth or .safetensors")
+    train.add_argument(
+        "--tokenizer", metavar="NAME", help="char, byte, word, bpe, or a tokenizer.json; by the text by default"
+    )
     train.add_argument("--out", metavar="DIR", help="by default runs/<data>-<date>-<time>")
     train.add_argument("--resume", action="store_true", help="go on with the interrupted run in --out")
     train.add_argument("--json", action="store_true", help="print metrics.json on standard output")
@@ -120,6 +134,19 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--tta", action="store_true", help="the mean over several views of each picture: slower, and a little better"
     )
+
+    generate = commands.add_parser("generate", help="write text with a trained language model")
+    generate.set_defaults(run=_generate)
+    generate.add_argument("artifact", metavar="ARTIFACT", help="a model.tips")
+    generate.add_argument("--prompt", default="\n", metavar="TEXT", help="what the text begins with")
+    generate.add_argument("--n", type=int, default=500, metavar="N", help="tokens at most; 500 by default")
+    generate.add_argument(
+        "--temperature", type=float, default=0.8, metavar="X", help="0.8 by default; 0 never surprises"
+    )
+    generate.add_argument("--top-k", type=int, metavar="N", help="draw among the N most probable tokens")
+    generate.add_argument("--top-p", type=float, default=1.0, metavar="X", help="draw among those that make up X")
+    generate.add_argument("--stop", metavar="TEXT", help="end where this text comes")
+    generate.add_argument("--seed", type=int, metavar="N", help="repeats a text")
 
     demo = commands.add_parser("demo", help="train on data that is already on this machine, and show what comes out")
     demo.set_defaults(run=_demo)
@@ -222,24 +249,38 @@ def _open_run(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
 
 
 def _face(config: dict[str, Any]) -> Any:
-    """The modality that the data are of: a folder holds pictures, a file is a table.
+    """The modality that the data are of: a folder holds pictures or text, a file is a table or text.
 
     Raises:
         DataError: the file is a picture.
         SettingError: an option is given that this modality does not have, and would be ignored.
     """
     data = Path(config["data"])
-    if data.is_file() and (mimetypes.guess_type(data.name)[0] or "").startswith("image/"):
-        raise DataError(f"{data} is a single picture; expected a folder of pictures, or a table.")
-    absent = not data.exists() and not data.suffix and not config["target"]  # so a folder was meant
-    name = "vision" if data.is_dir() or absent else "tabular"
+    if data.is_file() and _is_picture(data.name):
+        raise DataError(f"{data} is a single picture; expected a folder of pictures, a table, or text.")
+    name = _modality(data, bool(config["target"]))
     for other in set(FACES) - {name}:
-        strange = [option for option in OWN[other] if config.get(option) is not None]
+        strange = [option for option in OWN[other] if config.get(option) is not None and option not in OWN[name]]
         if strange:
             raise SettingError(
                 f"--{strange[0]} is for {WORDS[other]}, and {config['data']} holds {WORDS[name]}; leave it out."
             )
     return importlib.import_module(FACES[name])
+
+
+def _is_picture(name: str) -> bool:
+    return (mimetypes.guess_type(name)[0] or "").startswith("image/")
+
+
+def _modality(data: Path, has_target: bool) -> str:
+    """What data hold, by the endings of names; what is not there is taken for what its name looks like."""
+    if not data.is_dir():
+        if data.suffix.lower() in TEXT_ENDINGS and not has_target:
+            return "text"
+        return "tabular" if data.exists() or data.suffix or has_target else "vision"
+    names = [name for _, _, names in itertools.islice(os.walk(data), LOOKED_INTO) for name in names]
+    texts = sum(Path(name).suffix.lower() in TEXT_ENDINGS for name in names)
+    return "text" if texts > sum(map(_is_picture, names)) else "vision"
 
 
 def _report(out: Path, figures: dict[str, float], as_json: bool) -> int:
@@ -335,11 +376,30 @@ def _folder_of_masks(name: str, task: str) -> Path:
     return folder
 
 
+# --- generate -----------------------------------------------------------------------------------------------------
+
+
+def _generate(args: argparse.Namespace) -> int:
+    from tipsai.load import load_learner
+
+    learn = load_learner(args.artifact)
+    if not hasattr(learn, "stream"):
+        raise DataError(f"{args.artifact} holds no language model; tipsai predict is for other models.")
+    how = {name: getattr(args, name) for name in ("temperature", "top_k", "top_p", "stop", "seed")}
+    made = learn.stream(args.prompt, args.n, **how)
+    sys.stdout.write(args.prompt)
+    for text in made:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    print()
+    return 0
+
+
 # --- demo and tips ------------------------------------------------------------------------------------------------
 
 
 def _demo(args: argparse.Namespace) -> int:
-    figures = [row for face in FACES.values() for row in importlib.import_module(face).demo()]
+    figures = [row for name in DEMOS for row in importlib.import_module(FACES[name]).demo()]
     if args.json:
         print(json.dumps(figures, indent=1))
         return 0

@@ -138,7 +138,7 @@ class Learner:
         self.opt: torch.optim.Optimizer | None = None
         self.recorder = Recorder()
         self.history: list[Row] = []
-        self.n_fits = self.n_steps = 0
+        self.n_fits = self.n_steps = self.n_batches = 0
         self.train_seconds = 0.0
         self.stop_reason = ""
         self.test_looks: dict[str, int] = {}
@@ -315,6 +315,7 @@ class Learner:
         finally:
             self.history, self.stop_reason = st.history, st.stop_reason
             self.n_steps, self.train_seconds = st.first_step + st.step, st.first_seconds + st.seconds
+            self.n_batches += st.step * fit.accumulate
         if not done or st.stop_reason != INTERRUPTED:
             self.n_fits += 1
 
@@ -387,7 +388,8 @@ class Learner:
 
     def _judge(self, split: str, loader: Loader, tta: bool) -> Row:
         model, batches = self._seen(loader, tta)
-        return {f"{split}_{name}": value for name, value in self.evaluator(model, batches, self.device).items()}
+        row = self.evaluator(model, batches, self.device)
+        return {f"{split}_{name}": value for name, value in (row | self.dls.derived(split, row["loss"])).items()}
 
     def _seen(self, loader: Loader, tta: bool) -> tuple[nn.Module, Iterator[Batch]]:
         """A loader's batches as evaluation sees them, and the model that they are for."""
@@ -404,6 +406,7 @@ class Learner:
             found["train_objective"] = self.history[-1]["train_objective"]
         if self.dls.valid is not None:
             found |= self.validate()
+        found |= self.dls.throughput(self.n_batches, self.train_seconds)
         return found | {
             "train_seconds": round(self.train_seconds, 3),
             "n_parameters": optim.n_parameters(self.model),

@@ -1,6 +1,7 @@
 """Reading artifacts. The two tables are all that an artifact can name; nothing else is imported for it."""
 
 import importlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ BUILDERS = {
     "tabular": "tipsai.tabular.models:TabularModel",
     "vision": "tipsai.vision.backbone:build",
     "unet": "tipsai.vision.unet:build",
+    "transformer": "tipsai.text.transformer:Transformer",
 }
 BLOCKS = {
     "Block": "tipsai.data.block:Block",
@@ -26,6 +28,8 @@ BLOCKS = {
     "ImageBlock": "tipsai.vision.blocks:ImageBlock",
     "MaskBlock": "tipsai.vision.blocks:MaskBlock",
     "PointBlock": "tipsai.vision.blocks:PointBlock",
+    "TokenBlock": "tipsai.text.blocks:TokenBlock",
+    "NextTokenBlock": "tipsai.text.blocks:NextTokenBlock",
 }
 # The losses that a builder's model trains with, over that of its target.
 LOSSES = {"tabular": "tipsai.tabular.losses:MemberLoss"}
@@ -33,7 +37,10 @@ LOSSES = {"tabular": "tipsai.tabular.losses:MemberLoss"}
 LOADERS = {
     "TableBlock": "tipsai.tabular.data:TabularDataLoaders",
     "ImageBlock": "tipsai.vision.data:ImageDataLoaders",
+    "TokenBlock": "tipsai.text.data:TextDataLoaders",
 }
+# Learners that can do more than predict, likewise.
+LEARNERS = {"TokenBlock": "tipsai.text.learner:LanguageModelLearner"}
 
 
 def _resolve(place: str) -> Any:
@@ -75,8 +82,8 @@ def load_learner(
         SettingError: dls encode their fields in another way than the model was trained with.
     """
     contents = artifact.read(path, _builder, _block, model)
+    kind = type(contents.blocks[0]).__name__ if contents.blocks else ""
     if dls is None:
-        kind = type(contents.blocks[0]).__name__ if contents.blocks else ""
         dls = (
             _resolve(LOADERS[kind]).for_prediction(contents.blocks)
             if kind in LOADERS
@@ -96,7 +103,8 @@ def load_learner(
     spec = contents.manifest["builder"]
     if spec and spec["name"] in LOSSES and dls.blocks and not {"loss_fn", "compute_loss"} & options.keys():
         options["loss_fn"] = _resolve(LOSSES[spec["name"]])(dls.blocks[1].default_loss())
-    learn = Learner(dls, contents.model, device=device, **options)
+    make: Callable[..., Learner] = _resolve(LEARNERS[kind]) if kind in LEARNERS else Learner
+    learn = make(dls, contents.model, device=device, **options)
     learn.builder = artifact.Builder(spec["name"], spec["arguments"]) if spec else None
     learn.history = contents.manifest.get("history", [])
     learn.test_looks = contents.manifest.get("test_looks", {})

@@ -45,36 +45,64 @@ class Muon(torch.optim.AdamW):
             self.param_groups = groups
         with torch.no_grad():
             for group in groups:
-                for p in group["params"] if group["matrix"] else ():
-                    if p.grad is not None:
-                        self._turn(p, p.grad, group)
+                if group["matrix"]:
+                    self._turn(group)
         return loss
 
-    def _turn(self, p: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
-        state, beta = self.state[p], group["betas"][0]
-        if not state:
-            state["step"], state["exp_avg"] = torch.zeros(()), torch.zeros_like(p)
-        state["step"] += 1  # AdamW looks for it when a state is loaded
-        state["exp_avg"].lerp_(grad, 1 - beta)
-        update = orthogonal(torch.lerp(grad, state["exp_avg"], beta).flatten(1))
-        scale = MATCHED_RMS * math.sqrt(max(update.shape))
-        p.mul_(1 - group["lr"] * group["weight_decay"])
-        p.add_(update.view_as(p), alpha=-group["lr"] * scale)
+    def _turn(self, group: dict[str, Any]) -> None:
+        """Steps of a group's matrices; those of one shape are made orthogonal together."""
+        beta = group["betas"][0]
+        alike: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
+        for p in group["params"]:
+            if p.grad is not None:
+                state = self.state[p]
+                if not state:
+                    state["step"], state["exp_avg"] = torch.zeros(()), torch.zeros_like(p)
+                state["step"] += 1  # AdamW looks for it when a state is loaded
+                state["exp_avg"].lerp_(p.grad, 1 - beta)
+                ahead = torch.lerp(p.grad, state["exp_avg"], beta).flatten(1)
+                alike.setdefault(ahead.shape, []).append((p, ahead))
+        for shape, pairs in alike.items():
+            updates = orthogonal(torch.stack([ahead for _, ahead in pairs]))
+            scale = MATCHED_RMS * math.sqrt(max(shape))
+            for (p, _), update in zip(pairs, updates, strict=True):
+                p.mul_(1 - group["lr"] * group["weight_decay"])
+                p.add_(update.view_as(p), alpha=-group["lr"] * scale)
 
 
-def orthogonal(m_rc: Tensor, steps: int = STEPS) -> Tensor:
-    """About the nearest matrix [r, c] with orthonormal rows or, where those are more, columns: singular values 0.7 to 1.2.
+def orthogonal(m: Tensor, steps: int = STEPS) -> Tensor:
+    """About the nearest matrix with orthonormal rows or, where those are more, columns: singular values 0.7 to 1.2.
 
     Args:
-        m_rc: of any scale; zeros stay zeros.
+        m: matrices [r, c] or [b, r, c] of any scale; zeros stay zeros.
         steps: of the iteration.
     """
+    wide = m.shape[-2] <= m.shape[-1]
+    half = fast_bf16(m.device)  # the result is rough anyway
+    x = (m if wide else m.mT).to(torch.bfloat16 if half else torch.float32)
+    x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
+    made = _directly(x, steps) if half else _by_gram(x, steps)
+    return (made if wide else made.mT).to(m.dtype)
+
+
+def _directly(x: Tensor, steps: int) -> Tensor:
+    """p(x x^T) x, again and again, for the polynomial p of COEFFICIENTS."""
     a, b, c = COEFFICIENTS
-    wide = m_rc.shape[0] <= m_rc.shape[1]
-    dtype = torch.bfloat16 if fast_bf16(m_rc.device) else torch.float32  # bf16 does: the result is rough anyway
-    x_sl = (m_rc if wide else m_rc.T).to(dtype)
-    x_sl = x_sl / (x_sl.norm() + 1e-7)
     for _ in range(steps):
-        gram_ss = x_sl @ x_sl.T
-        x_sl = torch.addmm(x_sl, torch.addmm(gram_ss, gram_ss, gram_ss, beta=b, alpha=c), x_sl, beta=a)
-    return (x_sl if wide else x_sl.T).to(m_rc.dtype)
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x
+
+
+def _by_gram(x: Tensor, steps: int) -> Tensor:
+    """The same by the small matrix x x^T alone, of which all factors are polynomials: half the work, but no work for bf16."""
+    a, b, c = COEFFICIENTS
+    gram = x @ x.mT
+    product = None
+    for i in range(steps):
+        factor = b * gram + c * gram @ gram
+        factor.diagonal(dim1=-2, dim2=-1).add_(a)
+        product = factor if product is None else factor @ product
+        if i < steps - 1:
+            gram = factor @ gram @ factor
+    return x if product is None else product @ x

@@ -144,9 +144,9 @@ TIPS = {
         Tip(
             "AR01",
             "Batch norm for pictures, layer norm for sequences; skip connections for depth.",
-            "default: tipsai.vision.models.SmallResNet; tool: vision_learner(width=..., depth=...)",
+            "default: tipsai.vision.models.SmallResNet, tipsai.text.Transformer; tool: vision_learner(width=..., depth=...)",
         ),
-        Tip("AR02", "Activations: ReLU, leaky ReLU, GELU, SiLU.", "tool: tabular_learner(act=...)"),
+        Tip("AR02", "Activations: ReLU, leaky ReLU, GELU, SiLU.", "tool: act= of tabular_learner, vision_learner and language_model_learner"),
         Tip(
             "AR03",
             "Start from pre-trained weights, with lower rates for them; the fewer the data, the more.",
@@ -156,6 +156,21 @@ TIPS = {
             "AR05",
             "Start simple, with proven architectures.",
             "default: vision_learner: small_resnet for pictures of up to 96 pixels, else resnet18",
+        ),
+        Tip(
+            "LM01",
+            "Tie the token embedding and the output layer.",
+            "default: language_model_learner(tied=True)",
+        ),
+        Tip(
+            "LM03",
+            "Log loss predicts how useful a language model is.",
+            "default: loss, perplexity and bits a byte of every split; the last compares across tokenizers",
+        ),
+        Tip(
+            "LM05",
+            "Tokens that training never saw must get a probability near zero.",
+            "default: language_model_learner masks their logits; a finding where validation text has unknown tokens",
         ),
         Tip(
             "TA01",

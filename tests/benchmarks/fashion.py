@@ -1,7 +1,7 @@
 """Fashion-MNIST by the default call, and what mixup buys when labels are wrong.
 
-    python tests/benchmarks/fashion.py [--epochs 5 20] [--seeds 3] [--precision auto] [--width 32]
-    python tests/benchmarks/fashion.py --wrong 0.2 [--epochs 10] [--seeds 3]    # training labels flipped, mixup on and off
+    python tests/benchmarks/fashion.py [--epochs 5 20] [--seeds 0 1 2] [--width 32] [--keep FOLDER]
+    python tests/benchmarks/fashion.py --wrong 0.2 [--epochs 10] [--seeds 0 1 2]    # training labels flipped, mixup on and off
 
 The data are Debian's package dataset-fashion-mnist (Xiao et al. 1708.07747); --data names another folder of idx files.
 Without a validation part of its own, 2,500 of the training pictures validate. The test part is opened once a run.
@@ -11,7 +11,6 @@ import argparse
 import gzip
 import math
 import statistics
-import time
 from pathlib import Path
 
 import numpy as np
@@ -46,16 +45,27 @@ def flipped(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.in
     return np.where(wrong, (labels + rng.integers(1, 10, len(labels))) % 10, labels)
 
 
+def kept(folder: Path | None, name: str) -> dict:
+    """The options of a fit whose checkpoint is kept up to date."""
+    if folder is None:
+        return {}
+    folder.mkdir(parents=True, exist_ok=True)
+    return {"checkpoint": folder / f"{name}.tips", "resume": True}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--epochs", type=int, nargs="+", default=None)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--precision", default="auto")
     parser.add_argument(
         "--width", type=int, default=None, help="of the network's first stage; the default's unless given"
     )
     parser.add_argument("--wrong", type=float, default=0.0, help="share of the training labels that are flipped")
+    parser.add_argument(
+        "--keep", type=Path, help="a folder for checkpoints, from which an interrupted benchmark goes on"
+    )
     args = parser.parse_args()
     train, test = load(args.data)
     if args.wrong:
@@ -63,12 +73,11 @@ def main() -> None:
         return
     for n_epochs in args.epochs or [5, 20]:
         plain, tta, seconds = [], [], []
-        for seed in range(args.seeds):
+        for seed in args.seeds:
             dls = ImageDataLoaders.from_arrays(train, test=test, seed=seed)
             learn = vision_learner(dls, metrics=["accuracy"], seed=seed, width=args.width, precision=args.precision)
-            began = time.perf_counter()
-            learn.fit_one_cycle(n_epochs)
-            seconds.append(time.perf_counter() - began)
+            learn.fit_one_cycle(n_epochs, **kept(args.keep, f"fashion-{n_epochs}-{seed}"))
+            seconds.append(learn.train_seconds)
             plain.append(learn.test()["test_accuracy"])
             tta.append(
                 learn.test(tta=True)["test_accuracy"]
@@ -87,7 +96,7 @@ def main() -> None:
 def wrong_labels(train: tuple, test: tuple, args: argparse.Namespace) -> None:
     n_epochs = (args.epochs or [10])[0]
     gains = []
-    for seed in range(args.seeds):
+    for seed in args.seeds:
         noisy = (train[0], flipped(train[1], args.wrong, seed))
         found = {}
         for mixup in (0.0, 0.4):
@@ -95,7 +104,7 @@ def wrong_labels(train: tuple, test: tuple, args: argparse.Namespace) -> None:
             learn = vision_learner(
                 dls, metrics=["accuracy"], mixup=mixup, seed=seed, width=args.width, precision=args.precision
             )
-            learn.fit_one_cycle(n_epochs)
+            learn.fit_one_cycle(n_epochs, **kept(args.keep, f"wrong-{n_epochs}-{seed}-{mixup}"))
             found[mixup] = learn.test()["test_accuracy"]
         gains.append(found[0.4] - found[0.0])
         print(f"seed {seed}: without mixup {found[0.0]:.4f}, with {found[0.4]:.4f}", flush=True)

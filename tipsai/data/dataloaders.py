@@ -7,7 +7,7 @@ import torch
 
 from tipsai.core.errors import DataError, SettingError
 from tipsai.core.finding import Finding
-from tipsai.core.state import Batch
+from tipsai.core.state import Batch, Row
 from tipsai.data import show
 from tipsai.data.loaders import (
     EVAL_ROWS,
@@ -175,6 +175,14 @@ class DataLoaders:
             columns: of the predictions.
         """
         return columns
+
+    def derived(self, split: str, loss: float) -> Row:
+        """Further figures that follow from a split's loss, by name; none here."""
+        return {}
+
+    def throughput(self, n_batches: int, seconds: float) -> Row:
+        """How much a second of training took in, in a unit of the data's own; none here."""
+        return {}
 
     def as_evaluated(self, batches: Iterable[Batch], device: torch.device | str = "cpu") -> Iterator[Batch]:
         """Batches as evaluation sees them: on the device, batch transforms done, without randomness."""

@@ -1,0 +1,113 @@
+"""The command line on running text, end to end."""
+
+import functools
+import json
+
+import numpy as np
+import pytest
+from commands import assert_same_weights, interrupted, process
+
+from tipsai import cli
+from tipsai.text import defaults
+
+SAYINGS = ["the cat sat on the mat. ", "a dog ran to the cat!\n", "the mat was on a dog? "]
+TEXT = "".join(SAYINGS[i] for i in np.random.default_rng(0).integers(0, 3, 400))
+TRAIN = ["train", "sayings.txt", "--seed", "3", "--bs", "8"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    (tmp_path / "sayings.txt").write_text(TEXT)
+    (tmp_path / "more.txt").write_text(TEXT[:2000])
+    monkeypatch.chdir(tmp_path)
+    small = functools.partial(defaults.LanguageModel, n_layers=1, n_heads=2, dim=16)
+    monkeypatch.setattr(defaults, "LanguageModel", small)
+    return tmp_path
+
+
+def test_train_writes_a_run_that_writes(capsys, folder):
+    assert cli.main([*TRAIN, "--epochs", "2", "--test", "more.txt", "--out", "run"]) == 0
+    out, err = capsys.readouterr()
+    figures = json.loads((folder / "run" / "metrics.json").read_text())
+    assert list(figures) == [
+        "train_loss",
+        "train_objective",
+        "valid_loss",
+        "valid_perplexity",
+        "valid_bits_per_byte",
+        "tokens_per_second",
+        "train_seconds",
+        "n_parameters",
+        "n_epochs",
+        "n_steps",
+        "test_loss",
+        "test_perplexity",
+        "test_bits_per_byte",
+    ]
+    assert "vocabulary: " in err and "test_bits_per_byte" in out
+    command = ["generate", "run/model.tips", "--prompt", "the", "--n", "20", "--seed", "1"]
+    assert cli.main(command) == 0
+    first = capsys.readouterr().out
+    assert first.startswith("the") and len(first) == 3 + 20 + 1
+    assert cli.main(command) == 0
+    assert capsys.readouterr().out == first
+    assert cli.main([*command, "--stop", first[10:12]]) == 0
+    assert capsys.readouterr().out == first[: first.index(first[10:12], 3)] + "\n"
+
+
+def test_a_folder_of_texts_is_text(folder, capsys):
+    (folder / "texts").mkdir()
+    for i in range(3):
+        (folder / "texts" / f"{i}.md").write_text(TEXT[i * 1000 :])
+    assert cli.main(["train", "texts", "--epochs", "0.1", "--tokenizer", "byte", "--out", "run", "--bs", "8"]) == 0
+    assert "of 3 texts" in capsys.readouterr().err
+
+
+def test_ctrl_c_and_resume_end_in_the_very_same_weights(folder, capsys, monkeypatch):
+    monkeypatch.undo()  # a process of its own knows nothing of smaller defaults
+    monkeypatch.chdir(folder)
+    (folder / "sayings.txt").write_text(TEXT[:1500])
+    command = [*TRAIN, "--epochs", "8", "--bs", "4", "--out", "run"]
+    interrupted(*command)
+    assert cli.main([*command, "--resume", "--json"]) == 0
+    resumed = json.loads(capsys.readouterr().out)
+    assert cli.main([*command[:-1], "whole", "--json"]) == 0
+    whole = json.loads(capsys.readouterr().out)
+    assert_same_weights("run/model.tips", "whole/model.tips")
+    for figures in (resumed, whole):
+        del figures["train_seconds"], figures["tokens_per_second"]
+    assert resumed == whole
+
+
+def test_a_reader_who_goes_away_is_no_error(folder):
+    assert cli.main([*TRAIN, "--epochs", "0.2", "--out", "run"]) == 0
+    with process("generate", "run/model.tips", "--n", "100000") as writing:
+        writing.stdout.read(5)
+        writing.stdout.close()
+        assert "Traceback" not in writing.stderr.read()
+        assert writing.wait(timeout=60) == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["train", "none.txt"], "there is no file none.txt"),
+        (
+            ["train", "sayings.txt", "--task", "regression"],
+            "--task is for tables and pictures, and sayings.txt is running text",
+        ),
+        (["train", "sayings.txt", "--size", "32"], "--size is for pictures, and sayings.txt holds text; leave it out"),
+        (["train", "sayings.txt", "--tokenizer", "chars"], "no tokenizer 'chars'. Did you mean 'char'?"),
+        (["train", "short.txt"], "the training text has"),
+        (["generate", "sayings.txt"], "sayings.txt"),
+    ],
+)
+def test_mistakes_are_refused(args, words, refused, folder):
+    (folder / "short.txt").write_text("short\n")
+    assert words in refused(*args)
+
+
+def test_a_language_model_predicts_no_rows(capsys):
+    assert cli.main([*TRAIN, "--epochs", "0.2", "--out", "run"]) == 0
+    assert cli.main(["predict", "run/model.tips", "more.txt"]) == 2
+    assert "the model writes text; use tipsai generate" in capsys.readouterr().err

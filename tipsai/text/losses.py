@@ -1,0 +1,27 @@
+"""The loss of a language model: cross-entropy over tokens."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from tipsai.core.errors import ShapeError
+from tipsai.core.state import IGNORED
+from tipsai.losses import Sums
+
+
+class TokenLoss:
+    """Nats a token. Logits [b, t, v] against token numbers int64 [b, t]; targets of -100 do not count.
+
+    The average is over tokens, so that accumulation and ragged batches come out as one large batch would.
+    """
+
+    def sums(self, pred: Tensor, target: Tensor) -> Sums:
+        if pred.shape[:-1] != target.shape:
+            raise ShapeError(
+                f"logits have shape {list(pred.shape)} and targets {list(target.shape)}; expected logits [b, t, vocabulary] "
+                "and targets [b, t]. A model that returns an object takes Learner(..., output=lambda o: o.logits)."
+            )
+        flat = target.flatten()
+        total = F.cross_entropy(pred.flatten(0, -2).float(), flat, reduction="sum", ignore_index=IGNORED)
+        return total, (flat != IGNORED).sum()
+
+    report = sums

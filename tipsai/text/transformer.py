@@ -1,0 +1,230 @@
+"""A small language model: a decoder-only transformer, to be read from top to bottom.
+
+Norms are layer norms without weights (AR01): torch has a kernel of its own for them, and none for RMS norms on processors.
+
+Shapes: b texts, t tokens, d width, h heads, k width of a head, v vocabulary. Nothing has a bias.
+
+A block normalises what it reads and adds what it finds (x + f(norm(x))), so that at the start, when the last matrix of each
+f is zero, the whole is the identity and depth costs nothing.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tipsai.activations import function
+from tipsai.core.errors import SettingError, require_positive
+
+FIRST_LOGIT = 0.25  # of a token after itself, at the start
+UNSEEN = -15.0  # logit of a token that training never saw: a probability of a billionth and less
+
+
+class Cache:
+    """Keys and values of the tokens so far, for generation.
+
+    Attributes:
+        k, v: a tensor [b, h, t_max, k] for each layer.
+        n: tokens so far.
+    """
+
+    def __init__(self, k: list[Tensor], v: list[Tensor]) -> None:
+        self.k, self.v, self.n = k, v, 0
+
+
+class Attention(nn.Module):
+    """Causal self-attention with rotary positions and normalised queries and keys.
+
+    Args:
+        dim: width.
+        n_heads: which divide it.
+        dropout: share of the output.
+
+    Source: Vaswani et al. 1706.03762; rotary positions: Su et al. 2104.09864; normalised queries and keys: Henry et al.
+    2010.04245.
+    """
+
+    def __init__(self, dim: int, n_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.n_heads, self.head = n_heads, dim // n_heads
+        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.out = nn.Linear(dim, dim, bias=False)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, x_btd: Tensor, turn: tuple[Tensor, Tensor], mask: Tensor | None, cache: Cache | None, layer: int
+    ) -> Tensor:
+        b, t, d = x_btd.shape
+        q, k, v = self.qkv(x_btd).view(b, t, 3, self.n_heads, self.head).permute(2, 0, 3, 1, 4)  # [b, h, t, k] each
+        q, k = rotated(F.layer_norm(q, (self.head,)), *turn), rotated(F.layer_norm(k, (self.head,)), *turn)
+        if cache is not None:
+            cache.k[layer][:, :, cache.n : cache.n + t], cache.v[layer][:, :, cache.n : cache.n + t] = k, v
+            k, v = cache.k[layer][:, :, : cache.n + t], cache.v[layer][:, :, : cache.n + t]
+        causal = mask is None and t > 1 and k.shape[2] == t
+        found = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
+        out: Tensor = self.dropout(self.out(found.transpose(1, 2).reshape(b, t, d)))
+        return out
+
+
+def rotated(x_bhtk: Tensor, cos_tk: Tensor, sin_tk: Tensor) -> Tensor:
+    """Each pair of features (i, i + k/2) turned by its token's position times the pair's frequency."""
+    first, second = x_bhtk.chunk(2, -1)
+    return torch.cat([first * cos_tk - second * sin_tk, first * sin_tk + second * cos_tk], -1)
+
+
+class FeedForward(nn.Module):
+    """Two matrices with an activation between them, four times as wide inside."""
+
+    def __init__(self, dim: int, act: str, dropout: float) -> None:
+        super().__init__()
+        self.into, self.out = nn.Linear(dim, 4 * dim, bias=False), nn.Linear(4 * dim, dim, bias=False)
+        self.act, self.dropout = function(act), nn.Dropout(dropout)
+
+    def forward(self, x_btd: Tensor) -> Tensor:
+        out: Tensor = self.dropout(self.out(self.act(self.into(x_btd))))
+        return out
+
+
+class Block(nn.Module):
+    """Attention, then a feed-forward network, each added to what it reads."""
+
+    def __init__(self, dim: int, n_heads: int, act: str, dropout: float) -> None:
+        super().__init__()
+        self.attention, self.feed_forward = Attention(dim, n_heads, dropout), FeedForward(dim, act, dropout)
+
+    def forward(
+        self, x_btd: Tensor, turn: tuple[Tensor, Tensor], mask: Tensor | None, cache: Cache | None, layer: int
+    ) -> Tensor:
+        d = x_btd.shape[-1]
+        x_btd = x_btd + self.attention(F.layer_norm(x_btd, (d,)), turn, mask, cache, layer)
+        out: Tensor = x_btd + self.feed_forward(F.layer_norm(x_btd, (d,)))
+        return out
+
+
+class Transformer(nn.Module):
+    """Tokens int64 [b, t] to the logits of each next token [b, t, v].
+
+    Args:
+        n_tokens: of the vocabulary.
+        block_size: tokens of context at most.
+        dim: width.
+        n_layers: blocks.
+        n_heads: of attention; dim / n_heads must be even.
+        dropout: share of each block's outputs.
+        act: of the feed-forward networks; see tipsai.activations.
+        tied: whether the embedding is the output layer too (LM01).
+        unseen: tokens that training never saw; they get a probability near zero (LM05).
+        separator: the token that closes a document, where attention must not look across it.
+    """
+
+    def __init__(
+        self,
+        n_tokens: int,
+        block_size: int = 256,
+        dim: int = 256,
+        n_layers: int = 6,
+        n_heads: int = 4,
+        dropout: float = 0.0,
+        act: str = "relu_squared",
+        tied: bool = True,
+        unseen: Sequence[int] = (),
+        separator: int | None = None,
+    ) -> None:
+        super().__init__()
+        for name, value in (("block_size", block_size), ("dim", dim), ("n_layers", n_layers), ("n_heads", n_heads)):
+            require_positive(name, value)
+        if dim % (2 * n_heads):
+            raise SettingError(f"dim is {dim} and n_heads {n_heads}; dim must be a multiple of 2 * n_heads.")
+        self.block_size, self.n_heads, self.separator = block_size, n_heads, separator
+        self.embedding = nn.Embedding(n_tokens, dim)
+        self.blocks = nn.ModuleList([Block(dim, n_heads, act, dropout) for _ in range(n_layers)])
+        self.gain = nn.Parameter(torch.empty(dim))
+        self.head = None if tied else nn.Linear(dim, n_tokens, bias=False)
+        self.dropout = nn.Dropout(dropout)
+        cos, sin = turns(block_size, dim // n_heads)
+        self.cos: Tensor
+        self.sin: Tensor
+        self.unseen: Tensor
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
+        self.register_buffer("unseen", torch.tensor(sorted(unseen), dtype=torch.int64), persistent=False)
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        """How weights begin.
+
+        | weight | standard deviation |
+        |---|---|
+        | embedding, and the output layer tied to it | 1 / sqrt(d) |
+        | an output layer of its own | 0 |
+        | into attention and feed-forward networks | 1 / sqrt(inputs) |
+        | out of them | 0 |
+
+        The gain before the output layer begins small: a token's own embedding is all that the output layer sees at first,
+        and would make it predict the token again; so the first logits are all near 0 (TR08).
+        """
+        d = self.embedding.embedding_dim
+        nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(d))
+        nn.init.constant_(self.gain, FIRST_LOGIT / math.sqrt(d))
+        if self.head is not None:
+            nn.init.zeros_(self.head.weight)
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            for matrix in (block.attention.qkv, block.feed_forward.into):
+                nn.init.normal_(matrix.weight, std=1 / math.sqrt(matrix.in_features))
+            for matrix in (block.attention.out, block.feed_forward.out):
+                nn.init.zeros_(matrix.weight)
+
+    def forward(self, tokens_bt: Tensor, cache: Cache | None = None) -> Tensor:
+        """The logits; with a cache, those of the tokens that follow what it holds.
+
+        Raises:
+            SettingError: there are more tokens than block_size.
+        """
+        x_btd = self.features(tokens_bt, cache)
+        logits = F.linear(x_btd * self.gain, (self.head or self.embedding).weight)
+        return logits.index_fill(-1, self.unseen, UNSEEN) if len(self.unseen) else logits
+
+    def features(self, tokens_bt: Tensor, cache: Cache | None = None) -> Tensor:
+        """What the output layer sees of each token, [b, t, d]."""
+        before, t = 0 if cache is None else cache.n, tokens_bt.shape[1]
+        if before + t > self.block_size:
+            raise SettingError(f"there are {before + t} tokens, and block_size is {self.block_size}; give fewer.")
+        turn = (self.cos[before : before + t], self.sin[before : before + t])
+        mask = None
+        if before and t > 1:
+            mask = torch.ones(t, before + t, dtype=torch.bool, device=tokens_bt.device).tril(before)
+        elif self.separator is not None and t > 1:
+            mask = same_document(tokens_bt, self.separator)
+        d = self.embedding.embedding_dim
+        x_btd = self.dropout(F.layer_norm(self.embedding(tokens_bt), (d,)))
+        for layer, block in enumerate(self.blocks):
+            x_btd = block(x_btd, turn, mask, cache, layer)
+        if cache is not None:
+            cache.n += t
+        return F.layer_norm(x_btd, (d,))
+
+    def cache(self, b: int = 1) -> Cache:
+        """An empty cache for b texts."""
+        weight = self.embedding.weight
+        shape = (b, self.n_heads, self.block_size, weight.shape[1] // self.n_heads)
+        k, v = ([weight.new_zeros(shape) for _ in self.blocks] for _ in "kv")
+        return Cache(k, v)
+
+
+def turns(t: int, k: int, base: float = 10_000.0) -> tuple[Tensor, Tensor]:
+    """Cosine and sine [t, k / 2] of the rotary positions."""
+    frequencies = base ** (-torch.arange(0, k, 2) / k)
+    angles = torch.arange(t)[:, None] * frequencies
+    return angles.cos(), angles.sin()
+
+
+def same_document(tokens_bt: Tensor, separator: int) -> Tensor:
+    """Which tokens each may look at: earlier ones of its own document; bool [b, 1, t, t]. A separator closes its document."""
+    closed = tokens_bt == separator
+    document = closed.cumsum(1) - closed.long()
+    t = tokens_bt.shape[1]
+    causal = torch.ones(t, t, dtype=torch.bool, device=tokens_bt.device).tril()
+    return ((document[:, :, None] == document[:, None, :]) & causal)[:, None]
