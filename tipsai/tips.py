@@ -146,7 +146,11 @@ TIPS = {
             "Batch norm for pictures, layer norm for sequences; skip connections for depth.",
             "default: tipsai.vision.models.SmallResNet, tipsai.text.Transformer; tool: vision_learner(width=..., depth=...)",
         ),
-        Tip("AR02", "Activations: ReLU, leaky ReLU, GELU, SiLU.", "tool: act= of tabular_learner, vision_learner and language_model_learner"),
+        Tip(
+            "AR02",
+            "Activations: ReLU, leaky ReLU, GELU, SiLU.",
+            "tool: act= of tabular_learner, vision_learner and language_model_learner",
+        ),
         Tip(
             "AR03",
             "Start from pre-trained weights, with lower rates for them; the fewer the data, the more.",

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tipsai.core.errors import ColumnError
-from tipsai.tabular.columns import Boolean, Category, Date, Number, day_first, distinct, numbers_of, to_dates
+from tipsai.frame.values import distinct, numbers_of
+from tipsai.tabular.columns import Boolean, Category, Date, Number, day_first, to_dates
 
 NUMBERS = st.lists(st.none() | st.floats(-1e100, 1e100, allow_subnormal=False), min_size=1, max_size=30)
 WORDS = st.lists(st.none() | st.text(min_size=1, max_size=6), min_size=1, max_size=30)

@@ -9,8 +9,8 @@ import torch
 
 from tipsai import stratified_split, time_split
 from tipsai.core.errors import ColumnError, DataError, SettingError
+from tipsai.frame.read import as_frame
 from tipsai.tabular import TabularDataLoaders
-from tipsai.tabular.data import as_frame
 
 N = 80
 RNG = np.random.default_rng(0)

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from tipsai.core.errors import ColumnError, SettingError
-from tipsai.tabular.infer import KINDS, describe, infer_kinds, infer_task
+from tipsai.frame.targets import infer_task
+from tipsai.tabular.infer import KINDS, describe, infer_kinds
 
 N = 40
 RNG = np.random.default_rng(0)

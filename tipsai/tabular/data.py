@@ -5,25 +5,30 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
 
-from tipsai.core.errors import ColumnError, DataError, SettingError, listing, nearest
-from tipsai.data.block import Block, CategoryBlock, MultiCategoryBlock, RegressionBlock
+from tipsai.core.errors import DataError, SettingError, listing
+from tipsai.data.block import Block, CategoryBlock, RegressionBlock
 from tipsai.data.dataloaders import DataLoaders
 from tipsai.data.loaders import EVAL_ROWS, Loader, RowLoader, check_bs
-from tipsai.data.processor import key
-from tipsai.data.split import Split, random_split, stratified_split
+from tipsai.data.split import Split
+from tipsai.frame.read import as_frame, named, read_table
+from tipsai.frame.targets import (
+    check_columns,
+    encode_target,
+    fit_target,
+    row_weights,
+    split_frame,
+    target_block,
+    target_names,
+    task_of,
+    with_target,
+)
 from tipsai.tabular import defaults
-from tipsai.tabular.columns import Boolean, distinct, numbers_of
-from tipsai.tabular.infer import Kind, describe, infer_kinds, infer_task
-from tipsai.tabular.read import check_frame, read_table
+from tipsai.tabular.infer import Kind, describe, infer_kinds
 from tipsai.tabular.table import TableBlock
 
 log = logging.getLogger("tipsai")
-TASKS = ("classification", "regression", "multilabel")
 
 
 class TabularDataLoaders(DataLoaders):
@@ -79,22 +84,24 @@ class TabularDataLoaders(DataLoaders):
             DataError: there is nothing to learn from, or the target is unfit.
             ColumnError: columns are not there.
         """
-        targets = _targets(target)
+        targets = target_names(target)
         frames = {"train": df, "valid": valid_df, "test": test_df}
-        named = {name: _named(frame, name) for name, frame in frames.items() if frame is not None}
-        for name, frame in named.items():
+        tables = {name: named(frame, name) for name, frame in frames.items() if frame is not None}
+        for name, frame in tables.items():
             training_only = [*([weights] if weights else []), *ignore] if name == "train" else []
-            _check_columns(frame, [*targets, *training_only], name)
-            named[name] = _with_target(frame, targets, name)
-        if len(named["train"]) < 2:
+            check_columns(frame, [*targets, *training_only], name)
+            tables[name] = with_target(frame, targets, name)
+        if len(tables["train"]) < 2:
             raise DataError(
-                f"there is {len(named['train'])} row to train on; expected at least 2, and rather hundreds."
+                f"there is {len(tables['train'])} row to train on; expected at least 2, and rather hundreds."
             )
         made = cls(None)
-        made.task = _task(named["train"], targets, task or (like.task if like is not None else None))
-        parts = dict(named)
+        made.task = task_of(tables["train"], targets, task or (like.task if like is not None else None))
+        parts = dict(tables)
         if valid_df is None:
-            parts |= _split(named["train"], targets, made.task, splitter, valid, seed)
+            parts |= split_frame(
+                tables["train"], targets, made.task, splitter, valid, defaults.valid_share(len(tables["train"])), seed
+            )
         elif splitter is not None or valid is not None:
             raise SettingError("both valid_df and a split are given; give one of them.")
         if like is not None:
@@ -121,8 +128,8 @@ class TabularDataLoaders(DataLoaders):
         unused = sorted(own & set(ignore))
         if unused:
             raise SettingError(f"ignore names {listing(unused)}, a target or the weights. Take it from ignore.")
-        y_block = _target_block(train, targets, self.task)
-        _fit_target(y_block, train, targets)
+        y_block = target_block(train, targets, self.task)
+        fit_target(y_block, train, targets)
         self.kinds = infer_kinds(train, kinds, skip=[*own, *ignore])
         text_values = defaults.TEXT_VALUES if text else 2**62
         x_block = TableBlock().fit_frame(train, self.kinds, text_values, defaults.RARE, defaults.MOST_VALUES)
@@ -138,9 +145,9 @@ class TabularDataLoaders(DataLoaders):
         size = self.base_bs if bs is None else check_bs(bs)
         for name in ("train", "valid", "test"):
             if name in parts and len(parts[name]):
-                y = _encode_target(self.blocks[1], parts[name], targets, name)
+                y = encode_target(self.blocks[1], parts[name], targets, name)
                 if weights and name == "train":
-                    y = (*y, _row_weights(parts[name][weights]))
+                    y = (*y, row_weights(parts[name][weights]))
                 rows = self.table.encode_frame(parts[name], y)
                 training = name == "train"
                 setattr(self, name, RowLoader(rows, size if training else max(size, EVAL_ROWS), shuffle=training))
@@ -219,198 +226,3 @@ class TabularDataLoaders(DataLoaders):
                 f" and {len(aside) - 8} more" if len(aside) > 8 else ""
             )
             log.warning("set aside: %s. Use one after all with kinds={column: kind}.", words)
-
-
-def as_frame(items: Any) -> pd.DataFrame:
-    """Rows in any usual form as a DataFrame with text column names."""
-    if isinstance(items, str | Path):
-        items = read_table(items)
-    elif isinstance(items, pd.Series):
-        items = items.to_frame().T.infer_objects()
-    elif isinstance(items, Mapping):
-        one_row = not any(isinstance(value, list | np.ndarray | pd.Series) for value in items.values())
-        items = pd.DataFrame([items] if one_row else items)
-    elif isinstance(items, list):
-        items = pd.DataFrame(items)
-    return _named(items, "the input")
-
-
-def _named(frame: pd.DataFrame, name: str) -> pd.DataFrame:
-    check_frame(frame, name)
-    if all(isinstance(column, str) for column in frame.columns):
-        return frame
-    renamed = frame.copy(deep=False)
-    renamed.columns = pd.Index([str(column) for column in frame.columns])
-    check_frame(renamed, name)
-    return renamed
-
-
-def _targets(target: Any) -> list[str]:
-    """The targets' names. A frame's column names may be numbers; inside they are text."""
-    names = [str(name) for name in (target if isinstance(target, list | tuple) else [target])]
-    if not names or len(set(names)) < len(names):
-        raise SettingError(f"target is {target!r}; expected a column, or several different ones.")
-    return names
-
-
-def _check_columns(frame: pd.DataFrame, names: Sequence[str], where: str) -> None:
-    for name in names:
-        if name not in frame.columns:
-            raise ColumnError(
-                f"the {where} table has no column {name!r}.{nearest(str(name), frame.columns)} Its columns are {listing(frame.columns)}."
-            )
-
-
-def _with_target(frame: pd.DataFrame, targets: Sequence[str], name: str) -> pd.DataFrame:
-    """The rows whose targets are all there; how many are left out is said."""
-    missing = np.zeros(len(frame), bool)
-    for target in targets:
-        missing |= distinct(frame[target])[0] < 0
-    if missing.all():
-        raise DataError(
-            f"the target {listing(targets)} is missing in every row of the {name} table; there is nothing to learn from."
-        )
-    if missing.any():
-        log.warning("%s of %s %s rows have no target and are left out", f"{missing.sum():,}", f"{len(frame):,}", name)
-        kept = frame[~missing].copy(deep=False)
-        for target in targets:
-            # pandas makes whole numbers with gaps floats; without the gaps they are whole again, as are their labels.
-            if frame[target].isna().any() and pd.api.types.is_float_dtype(kept[target].dtype):
-                values = kept[target].to_numpy(np.float64)
-                if np.isfinite(values).all() and (values == np.round(values)).all() and abs(values).max() < 2**53:
-                    kept[target] = values.astype(np.int64)
-        return kept
-    return frame
-
-
-def _task(frame: pd.DataFrame, targets: Sequence[str], given: str | None) -> str:
-    if given is not None and given not in TASKS:
-        raise SettingError(f"task is {given!r}.{nearest(given, TASKS)} Expected one of {listing(TASKS)}.")
-    for target in targets:
-        places, found = distinct(frame[target])
-        present = np.unique(places)
-        if len(present) < 2:
-            raise DataError(f"the target {target!r} is always {found[present[0]]!r}; there is nothing to learn.")
-    found_tasks = {infer_task(frame[target]) for target in targets}
-    if len(targets) == 1:
-        if given == "multilabel":
-            raise SettingError("task='multilabel' needs several target columns of yes and no.")
-        task = given or found_tasks.pop()
-        if task == "regression":
-            _check_numbers(frame, targets, "train")
-        elif len(distinct(frame[targets[0]])[1]) == len(frame) > 20:
-            raise DataError(
-                f"the target {targets[0]!r} is another one in each of {len(frame):,} rows, so there are no classes to learn; "
-                "choose another target, or make numbers of it and use task='regression'."
-            )
-        return task
-    yes_no = all(_is_yes_no(frame[target]) for target in targets)
-    if given == "regression" or (given is None and not yes_no and not any(_n_words(frame[t]) for t in targets)):
-        _check_numbers(frame, targets, "train")
-        return "regression"
-    if yes_no and given in (None, "multilabel"):
-        return "multilabel"
-    raise DataError(
-        f"the targets {listing(targets)} are neither all numbers nor all yes and no; train a model for each."
-    )
-
-
-def _n_words(column: pd.Series) -> int:
-    return numbers_of(column)[1]
-
-
-def _check_numbers(frame: pd.DataFrame, targets: Sequence[str], where: str) -> None:
-    for target in targets:
-        _, n_stray, n_infinite = numbers_of(frame[target])
-        if n_stray:
-            raise DataError(
-                f"the target {target!r} holds {n_stray:,} values that are no numbers, in the {where} table; correct them, or use task='classification'."
-            )
-        if n_infinite:
-            raise DataError(
-                f"the target {target!r} is infinite in {n_infinite:,} rows of the {where} table; correct them, or leave them out."
-            )
-
-
-def _is_yes_no(column: pd.Series) -> bool:
-    places, found = distinct(column)
-    return {Boolean.name_of(found[i]) for i in np.unique(places[places >= 0])} <= {"yes", "no"}
-
-
-def _target_block(frame: pd.DataFrame, targets: Sequence[str], task: str) -> Block:
-    if task == "classification":
-        return CategoryBlock()
-    return MultiCategoryBlock(list(targets)) if task == "multilabel" else RegressionBlock(list(targets))
-
-
-def _fit_target(block: Block, frame: pd.DataFrame, targets: Sequence[str]) -> None:
-    if isinstance(block, CategoryBlock):
-        places, found = distinct(frame[targets[0]])
-        block.vocab.fit([found[i] for i in np.unique(places)])
-        if block.n_out < 2:
-            raise DataError(f"the training rows hold one class of {targets[0]!r} only; there is nothing to learn.")
-    elif isinstance(block, RegressionBlock):
-        block.scaler.fit(_values(frame, targets))
-
-
-def _values(frame: pd.DataFrame, targets: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return np.stack([numbers_of(frame[target])[0] for target in targets], 1)
-
-
-def _encode_target(block: Block, frame: pd.DataFrame, targets: Sequence[str], where: str) -> tuple[Tensor, ...]:
-    if isinstance(block, CategoryBlock):
-        places, found = distinct(frame[targets[0]])
-        table = np.zeros(len(found), np.int64)
-        for i in np.unique(places):
-            try:
-                table[i] = block.vocab.encode(found[i])
-            except DataError as error:
-                raise DataError(f"in the {where} table, column {targets[0]!r}: {error}") from error
-        return (torch.from_numpy(table[places]),)
-    if isinstance(block, MultiCategoryBlock):
-        columns = []
-        for target in targets:
-            if not _is_yes_no(frame[target]):
-                raise DataError(
-                    f"the target {target!r} holds other values than yes and no in the {where} table; correct them."
-                )
-            places, found = distinct(frame[target])
-            yes = np.array([Boolean.name_of(value) == "yes" for value in found])
-            columns.append(yes[places])
-        return (torch.from_numpy(np.stack(columns, 1)),)
-    assert isinstance(block, RegressionBlock)
-    _check_numbers(frame, targets, where)
-    return (torch.from_numpy(block.scaler.encode(_values(frame, targets)).astype(np.float32)),)
-
-
-def _row_weights(column: pd.Series) -> Tensor:
-    values, n_stray, n_infinite = numbers_of(column)
-    if n_stray or n_infinite or np.isnan(values).any() or (values < 0).any() or not values.any():
-        raise DataError(f"the weights in {str(column.name)!r} must be finite numbers of at least 0, and not all 0.")
-    return torch.from_numpy((values / values.mean()).astype(np.float32))
-
-
-def _split(
-    frame: pd.DataFrame,
-    targets: Sequence[str],
-    task: str,
-    splitter: Callable[[pd.DataFrame], Split] | None,
-    share: float | None,
-    seed: int,
-) -> dict[str, pd.DataFrame]:
-    if splitter is not None:
-        if share is not None:
-            raise SettingError("both splitter and valid are given, and valid would be ignored; give one of them.")
-        split = splitter(frame)
-    else:
-        share = defaults.valid_share(len(frame)) if share is None else share
-        if task == "classification":
-            places, found = distinct(frame[targets[0]])
-            names = np.array([key(value) for value in found])
-            split = stratified_split(names[places], share, seed=seed)
-        else:
-            split = random_split(len(frame), share, seed=seed)
-    if not len(split.train):
-        raise DataError(f"the split leaves none of {len(frame)} rows for training.")
-    parts = {"train": frame.iloc[split.train], "valid": frame.iloc[split.valid]}
-    return parts | ({"test": frame.iloc[split.test]} if len(split.test) else {})

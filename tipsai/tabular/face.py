@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 
 from tipsai.core.errors import SettingError, listing
+from tipsai.frame.read import read_table
 from tipsai.learner import Learner
 from tipsai.tabular.data import TabularDataLoaders
 from tipsai.tabular.demo import run as demo
 from tipsai.tabular.learner import tabular_learner
-from tipsai.tabular.read import read_table
 
 log = logging.getLogger("tipsai")
 METRICS = {"classification": ["accuracy"], "multilabel": ["accuracy"], "regression": ["rmse", "mae"]}

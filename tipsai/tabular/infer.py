@@ -10,13 +10,12 @@ import pandas as pd
 
 from tipsai.core.errors import ColumnError, SettingError, listing, nearest
 from tipsai.core.text import table
-from tipsai.data.processor import key
-from tipsai.tabular.columns import FALSE, TRUE, day_first, distinct, numbers_of, parse_dates, to_number
+from tipsai.frame.values import distinct, is_boolean, is_number, numbers_of
+from tipsai.tabular.columns import day_first, parse_dates
 
 KINDS = ("number", "category", "boolean", "date", "identifier", "constant", "skip")
 NUMERIC_SHARE = 0.9  # of the values that are there, for text to count as numbers (or dates)
 UNIQUE_SHARE = 0.95  # distinct texts a row from which on a text column identifies rather than describes
-MOST_CLASSES = 10  # distinct whole numbers up to which a target counts as classes
 _ID_NAME = re.compile(
     r"(^|[_\s.-])(id|uuid|guid|index|key|rowid|row|no)$|^(id|uuid|guid|index|unnamed)([_\s.:-]|$)|[a-z]I[dD]$",
     re.IGNORECASE,
@@ -93,7 +92,7 @@ def _decide(column: pd.Series, present: list[object], n_missing: int) -> tuple[s
         return "constant", f"always {str(present[0])[:40]!r}"
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         return "date", "dates"
-    if pd.api.types.is_bool_dtype(column.dtype) or _boolean(present):
+    if pd.api.types.is_bool_dtype(column.dtype) or is_boolean(present):
         return "boolean", "two values, yes and no"
     if pd.api.types.is_numeric_dtype(column.dtype):
         values = np.asarray(present, np.float64)
@@ -109,7 +108,7 @@ def _decide(column: pd.Series, present: list[object], n_missing: int) -> tuple[s
     if pd.api.types.is_timedelta64_dtype(column.dtype):
         return "number", "durations, in seconds"
     if _mostly_numbers(present):
-        stray = sum(not _is_number(value) for value in present)
+        stray = sum(not is_number(value) for value in present)
         return "number", "numbers, with some stray text" if stray else "text that reads as numbers"
     if _mostly_dates(present):
         first = ", the day before the month" if day_first(column) else ""
@@ -127,7 +126,7 @@ def _are_words(present: Sequence[object]) -> bool:
 
 
 def _mostly_numbers(present: Sequence[object]) -> bool:
-    return sum(_is_number(value) for value in present) >= NUMERIC_SHARE * len(present)
+    return sum(is_number(value) for value in present) >= NUMERIC_SHARE * len(present)
 
 
 def _mostly_dates(present: Sequence[object]) -> bool:
@@ -141,19 +140,6 @@ def _mostly_dates(present: Sequence[object]) -> bool:
     return alike >= NUMERIC_SHARE * len(sample) and bool(parse_dates(present).notna().mean() >= NUMERIC_SHARE)
 
 
-def _is_number(value: object) -> bool:
-    return not isinstance(value, bool | np.bool_) and not np.isnan(to_number(value))
-
-
-def _boolean(present: list[object]) -> bool:
-    if len(present) > len(TRUE | FALSE):
-        return False
-    names = {key(value).lower().removesuffix(".0") for value in present}
-    return (
-        len(names) <= 2 and names <= TRUE | FALSE and (len(names) == 1 or (bool(names & TRUE) and bool(names & FALSE)))
-    )
-
-
 def describe(kinds: Sequence[Kind], most: int = 60) -> str:
     """The kinds as a table; many columns are cut short."""
     rows = []
@@ -164,16 +150,3 @@ def describe(kinds: Sequence[Kind], most: int = 60) -> str:
         rows.append([kind.name[:40], kind.kind, f"{kind.n_distinct:,}", f"{kind.n_missing:,}", "; ".join(notes)])
     text = table(rows, ["column", "kind", "distinct", "missing", "because"])
     return text + (f"\n... and {len(kinds) - most:,} more columns" if len(kinds) > most else "")
-
-
-def infer_task(column: pd.Series) -> str:
-    """ "classification" or "regression", from a target's values."""
-    places, found = distinct(column)
-    present = [found[i] for i in np.unique(places[places >= 0])]
-    if pd.api.types.is_bool_dtype(column.dtype) or _boolean(present):
-        return "classification"
-    if sum(_is_number(value) for value in present) < len(present):
-        return "classification"
-    values = np.array([to_number(value) for value in present])
-    whole = bool(np.all(values == np.round(values)))
-    return "classification" if whole and len(present) <= MOST_CLASSES else "regression"

@@ -13,7 +13,8 @@ from tipsai.core.errors import ColumnError, DataError
 from tipsai.core.state import Batch
 from tipsai.data.block import Block
 from tipsai.data.processor import Processor
-from tipsai.tabular.columns import Boolean, Category, Date, Number, numbers_of, to_dates
+from tipsai.frame.values import numbers_of
+from tipsai.tabular.columns import Boolean, Category, Date, Number, to_dates
 from tipsai.tabular.infer import Kind
 
 MANY = 20  # rows a value, below which on average many values are rare

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tipsai.core.errors import DataError, MissingExtraError
-from tipsai.tabular import read
-from tipsai.tabular.read import check_frame, read_table
+from tipsai.frame import read
+from tipsai.frame.read import check_frame, read_table
 
 FRAME = pd.DataFrame({"a": [1, 2, 3], "b": [0.5, 1.25, -2.0], "c": ["x", "y, z", 'say "hi"']})
 

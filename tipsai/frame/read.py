@@ -3,9 +3,11 @@
 import csv
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from tipsai.core.errors import DataError, MissingExtraError, listing
@@ -162,3 +164,28 @@ def _ragged(path: Path, encoding: str, separator: str, n: int) -> DataError | No
         except csv.Error as error:
             return DataError(f"{path} cannot be read as a table: line {reader.line_num}: {error}.")
     return None
+
+
+def as_frame(items: Any) -> pd.DataFrame:
+    """Rows in any usual form as a DataFrame with text column names."""
+    if isinstance(items, str | Path):
+        items = read_table(items)
+    elif isinstance(items, pd.Series):
+        items = items.to_frame().T.infer_objects()
+    elif isinstance(items, Mapping):
+        one_row = not any(isinstance(value, list | np.ndarray | pd.Series) for value in items.values())
+        items = pd.DataFrame([items] if one_row else items)
+    elif isinstance(items, list):
+        items = pd.DataFrame(items)
+    return named(items, "the input")
+
+
+def named(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The frame with text as its columns' names; `name` names it in messages."""
+    check_frame(frame, name)
+    if all(isinstance(column, str) for column in frame.columns):
+        return frame
+    renamed = frame.copy(deep=False)
+    renamed.columns = pd.Index([str(column) for column in frame.columns])
+    check_frame(renamed, name)
+    return renamed
