@@ -32,19 +32,25 @@ RUN_FILES = ("config.json", "checkpoint.tips", "model.tips", "history.csv", "met
 FACES = {"tabular": "tipsai.tabular.face", "vision": "tipsai.vision.face", "text": "tipsai.text.face"}
 DEMOS = ("tabular", "vision")
 # The modality, by the name of a model's builder.
-MADE_BY = {"tabular": "tabular", "vision": "vision", "unet": "vision", "transformer": "text"}
+MADE_BY = {
+    "tabular": "tabular",
+    "vision": "vision",
+    "unet": "vision",
+    "transformer": "text",
+    "text_classifier": "text",
+}
 WORDS = {"tabular": "tables", "vision": "pictures", "text": "text"}
 # Options of one modality alone.
 OWN = {
     "tabular": ("target", "kind", "ignore"),
     "vision": ("size", "arch", "pretrained", "weights"),
-    "text": ("tokenizer",),
+    "text": ("text", "target", "tokenizer"),
 }
 TASKS = ("classification", "regression", "multilabel", "segmentation")
 TEXT_ENDINGS = (".txt", ".md", ".text", ".rst", ".py", ".tex")  # of running text
 LOOKED_INTO = 1000  # folders at most, to see what a folder holds
 COMMON = ("data", "test", "task", "epochs", "minutes", "lr", "bs", "seed", "device")
-REMEMBERED = (*COMMON, *(option for options in OWN.values() for option in options))
+REMEMBERED = (*COMMON, *dict.fromkeys(option for options in OWN.values() for option in options))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -119,6 +125,9 @@ def _parser() -> argparse.ArgumentParser:
         "--pretrained", action=argparse.BooleanOptionalAction, default=None, help="start from weights of ImageNet"
     )
     train.add_argument("--weights", metavar="FILE", help="start from these weights of --arch, .pth or .safetensors")
+    train.add_argument(
+        "--text", action="append", metavar="COL", help="the column with the text to classify; give it again for several"
+    )
     train.add_argument(
         "--tokenizer", metavar="NAME", help="char, byte, word, bpe, or a tokenizer.json; by the text by default"
     )
@@ -258,7 +267,7 @@ def _face(config: dict[str, Any]) -> Any:
     data = Path(config["data"])
     if data.is_file() and _is_picture(data.name):
         raise DataError(f"{data} is a single picture; expected a folder of pictures, a table, or text.")
-    name = _modality(data, bool(config["target"]))
+    name = "text" if config["text"] else _modality(data, bool(config["target"]))
     for other in set(FACES) - {name}:
         strange = [option for option in OWN[other] if config.get(option) is not None and option not in OWN[name]]
         if strange:

@@ -18,6 +18,7 @@ BUILDERS = {
     "vision": "tipsai.vision.backbone:build",
     "unet": "tipsai.vision.unet:build",
     "transformer": "tipsai.text.transformer:Transformer",
+    "text_classifier": "tipsai.text.classifier:TextClassifier",
 }
 BLOCKS = {
     "Block": "tipsai.data.block:Block",
@@ -30,6 +31,7 @@ BLOCKS = {
     "PointBlock": "tipsai.vision.blocks:PointBlock",
     "TokenBlock": "tipsai.text.blocks:TokenBlock",
     "NextTokenBlock": "tipsai.text.blocks:NextTokenBlock",
+    "TextBlock": "tipsai.text.blocks:TextBlock",
 }
 # The losses that a builder's model trains with, over that of its target.
 LOSSES = {"tabular": "tipsai.tabular.losses:MemberLoss"}
@@ -37,10 +39,11 @@ LOSSES = {"tabular": "tipsai.tabular.losses:MemberLoss"}
 LOADERS = {
     "TableBlock": "tipsai.tabular.data:TabularDataLoaders",
     "ImageBlock": "tipsai.vision.data:ImageDataLoaders",
-    "TokenBlock": "tipsai.text.data:TextDataLoaders",
+    "TokenBlock": "tipsai.text.running:RunningText",
+    "TextBlock": "tipsai.text.labelled:LabelledText",
 }
 # Learners that can do more than predict, likewise.
-LEARNERS = {"TokenBlock": "tipsai.text.learner:LanguageModelLearner"}
+LEARNERS = {"TokenBlock": "tipsai.text.language:LanguageModelLearner"}
 
 
 def _resolve(place: str) -> Any:

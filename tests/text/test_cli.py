@@ -1,9 +1,11 @@
 """The command line on running text, end to end."""
 
 import functools
+import io
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from commands import assert_same_weights, interrupted, process
 
@@ -79,6 +81,27 @@ def test_ctrl_c_and_resume_end_in_the_very_same_weights(folder, capsys, monkeypa
     assert resumed == whole
 
 
+def test_a_table_with_text_is_classified(folder, capsys):
+    rows = [{"body": f"a {word} film", "mood": mood} for mood, word in (("good", "fine"), ("bad", "awful")) * 30]
+    pd.DataFrame(rows).to_csv("reviews.csv", index=False)
+    command = ["train", "reviews.csv", "--text", "body", "--target", "mood", "--test", "reviews.csv", "--seed", "1"]
+    assert cli.main([*command, "--epochs", "1", "--out", "run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["test_accuracy"] == 1
+    assert cli.main(["predict", "run/model.tips", "reviews.csv"]) == 0
+    made = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    assert list(made.columns) == ["body", "mood", "prediction", "p_bad", "p_good"]
+    assert (made["prediction"] == made["mood"]).all()
+
+
+def test_a_folder_a_class_is_classified_where_asked(folder, capsys):
+    for i in range(12):
+        place = folder / "moods" / ("good", "bad")[i % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{i}.txt").write_text(("a fine film", "an awful film")[i % 2])
+    assert cli.main(["train", "moods", "--task", "classification", "--epochs", "1", "--out", "run"]) == 0
+    assert "valid_accuracy" in capsys.readouterr().out
+
+
 def test_a_reader_who_goes_away_is_no_error(folder):
     assert cli.main([*TRAIN, "--epochs", "0.2", "--out", "run"]) == 0
     with process("generate", "run/model.tips", "--n", "100000") as writing:
@@ -92,10 +115,8 @@ def test_a_reader_who_goes_away_is_no_error(folder):
     ("args", "words"),
     [
         (["train", "none.txt"], "there is no file none.txt"),
-        (
-            ["train", "sayings.txt", "--task", "regression"],
-            "--task is for tables and pictures, and sayings.txt is running text",
-        ),
+        (["train", "table.csv", "--text", "a"], "--target is not given; name one of the columns 'a', 'b'"),
+        (["train", "table.csv", "--text", "c", "--target", "b"], "no column 'c'"),
         (["train", "sayings.txt", "--size", "32"], "--size is for pictures, and sayings.txt holds text; leave it out"),
         (["train", "sayings.txt", "--tokenizer", "chars"], "no tokenizer 'chars'. Did you mean 'char'?"),
         (["train", "short.txt"], "the training text has"),
@@ -104,6 +125,7 @@ def test_a_reader_who_goes_away_is_no_error(folder):
 )
 def test_mistakes_are_refused(args, words, refused, folder):
     (folder / "short.txt").write_text("short\n")
+    (folder / "table.csv").write_text("a,b\nsome text,1\nmore text,2\n")
     assert words in refused(*args)
 
 

@@ -1,6 +1,7 @@
 """Tables from files: CSV, TSV and Parquet, with every way in which a file can be wrong named."""
 
 import csv
+import logging
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,6 +13,7 @@ import pandas as pd
 
 from tipsai.core.errors import DataError, MissingExtraError, listing
 
+log = logging.getLogger("tipsai")
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".pq")
 MISSING = frozenset(
     {"", "?", "na", "n/a", "#n/a", "nan", "null", "none", "nat", "<na>", "-nan", "#na"}
@@ -189,3 +191,12 @@ def named(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     renamed.columns = pd.Index([str(column) for column in frame.columns])
     check_frame(renamed, name)
     return renamed
+
+
+def with_predictions(rows: pd.DataFrame, added: pd.DataFrame) -> pd.DataFrame:
+    """Rows with the columns that a model adds; columns of the same names give way, which is said."""
+    replaced = [name for name in added.columns if name in rows.columns]
+    if replaced:
+        log.warning("the columns %s of the input are replaced", listing(replaced))
+    made: pd.DataFrame = pd.concat([rows.drop(columns=replaced), added], axis=1)
+    return made

@@ -1,20 +1,18 @@
 """What the command line asks of tables."""
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from tipsai.core.errors import SettingError, listing
-from tipsai.frame.read import read_table
+from tipsai.core.errors import SettingError
+from tipsai.frame.read import read_table, with_predictions
 from tipsai.learner import Learner
 from tipsai.tabular.data import TabularDataLoaders
 from tipsai.tabular.demo import run as demo
 from tipsai.tabular.learner import tabular_learner
 
-log = logging.getLogger("tipsai")
 METRICS = {"classification": ["accuracy"], "multilabel": ["accuracy"], "regression": ["rmse", "mae"]}
 __all__ = ["METRICS", "demo", "learner", "predict"]
 
@@ -53,9 +51,4 @@ def _kind(text: str) -> tuple[str, str]:
 def predict(learn: Learner, source: str) -> pd.DataFrame:
     """The rows of a file with the columns that a model adds."""
     rows = read_table(source)
-    added = learn.predict(rows)
-    replaced = [name for name in added.columns if name in rows.columns]
-    if replaced:
-        log.warning("the columns %s of the input are replaced", listing(replaced))
-    made: pd.DataFrame = pd.concat([rows.drop(columns=replaced), added], axis=1)
-    return made
+    return with_predictions(rows, learn.predict(rows))

@@ -1,7 +1,7 @@
-"""What running text means as a field."""
+"""What running text, and a text with a label, mean as fields."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -9,7 +9,8 @@ from torch import Tensor
 from tipsai.core.state import IGNORED, Loss
 from tipsai.data.block import Block
 from tipsai.text.losses import TokenLoss
-from tipsai.text.tokenizers import CharTokenizer, Tokenizer, described, tokenizer_from
+from tipsai.text.ngrams import NGrams
+from tipsai.text.tokenizers import CharTokenizer, Tokenizer, Tokens, WordTokenizer, described, tokenizer_from
 
 
 class TokenBlock(Block):
@@ -64,3 +65,46 @@ class NextTokenBlock(Block):
 
     def default_loss(self) -> Loss:
         return TokenLoss()
+
+
+class TextBlock(Block):
+    """A text as its words and its n-grams.
+
+    Args:
+        columns: of a table that it is read from.
+        most_words: of a text that the network sees, from its beginning; its n-grams are those of the whole.
+    """
+
+    def __init__(self, columns: Sequence[str] = ("text",), most_words: int = 400) -> None:
+        self.columns, self.most_words = list(columns), most_words
+        self.words, self.grams = WordTokenizer(lower=True, spaces=False), NGrams()
+
+    def fit(self, items: Sequence[str]) -> Self:
+        self.words.fit(items)
+        self.grams.fit(items)
+        return self
+
+    def encode(self, item: str) -> tuple[Tokens, Any]:
+        """(words uint16 or uint32 [t], (n-grams int32 [f], weights float32 [f]))."""
+        return self.words.encode(item)[: self.most_words], self.grams.encode(item)
+
+    def decode(self, value: Any) -> str:
+        """The words that the network sees, from their numbers."""
+        return self.words.decode(torch.as_tensor(value).tolist())
+
+    def readable(self, x: tuple[Tensor, ...]) -> dict[str, Any]:
+        return {"words": [self.decode(row) for row in x[0]]}
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "columns": self.columns,
+            "most_words": self.most_words,
+            "words": self.words.to_dict(),
+            "grams": self.grams.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, d: Mapping[str, Any]) -> "TextBlock":
+        made = cls(d["columns"], d["most_words"])
+        made.words, made.grams = WordTokenizer.from_dict(d["words"]), NGrams.from_dict(d["grams"])
+        return made

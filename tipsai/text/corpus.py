@@ -104,17 +104,17 @@ def documents(source: Any) -> list[Document]:
         DataError: there is no text.
     """
     if isinstance(source, os.PathLike):
-        return _on_disk(Path(source))
+        return on_disk(Path(source))
     if isinstance(source, str):
         if "\n" in source or len(source) > 1000:
             return _some([String(source)], "the text")
-        return _on_disk(Path(source))
+        return on_disk(Path(source))
     if not isinstance(source, Iterable):
         raise DataError(f"the text is a {type(source).__name__}; expected a path, a text, or several of them.")
     made: list[Document] = []
     for i, item in enumerate(source):
         if isinstance(item, os.PathLike):
-            made += _on_disk(Path(item))
+            made += on_disk(Path(item))
         elif isinstance(item, str):
             made.append(String(item, f"text {i}"))
         elif not is_missing(item):
@@ -122,7 +122,8 @@ def documents(source: Any) -> list[Document]:
     return _some(made, "the texts")
 
 
-def _on_disk(path: Path) -> list[Document]:
+def on_disk(path: Path) -> list[Document]:
+    """A file, or the text files of a folder, at any depth, as documents; see documents."""
     if path.is_dir():
         found = sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
         if not found:

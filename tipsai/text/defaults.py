@@ -26,3 +26,30 @@ class LanguageModel:
 def peak_lr(n_parameters: int) -> float:
     """The peak rate of Muon: 1e-2 at a million parameters, falling with their root."""
     return 1e-2 * min(2.0, math.sqrt(1e6 / max(1, n_parameters)))
+
+
+BS_TEXTS = 64  # labelled texts a batch
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Classifier:
+    """What text_classifier_learner builds, and how it trains it."""
+
+    dim: int = field(default=128, metadata={"source": "width of the network; AR05"})
+    dropout: float = field(default=0.4, metadata={"source": "share of features; TR13"})
+    hidden: float = field(default=0.15, metadata={"source": "share of words hidden in training; Iyyer et al. 2015"})
+    act: str = field(default="relu", metadata={"source": "AR02"})
+    wd: float = field(default=0.01, metadata={"source": "TR11; not on embeddings"})
+
+
+CLASSIFIER_LR = 3e-3  # peak of AdamW
+
+
+def n_epochs_texts(n_texts: int) -> int:
+    """Passes over labelled texts: about 60,000 texts seen, between 3 and 10 passes."""
+    return int(min(10, max(3, round(60_000 / max(1, n_texts)))))
+
+
+def valid_share(n_texts: int) -> float:
+    """The share of labelled texts drawn for validation: 20%, and 10% from 10,000 texts on."""
+    return 0.2 if n_texts < 10_000 else 0.1

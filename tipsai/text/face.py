@@ -4,21 +4,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tipsai.core.errors import DataError, SettingError
-from tipsai.learner import Learner
-from tipsai.text.data import TextDataLoaders
-from tipsai.text.learner import language_model_learner
+import pandas as pd
 
+from tipsai.core.errors import DataError, SettingError
+from tipsai.frame.read import read_table, with_predictions
+from tipsai.learner import Learner
+from tipsai.text.classify import text_classifier_learner
+from tipsai.text.data import TextDataLoaders
+from tipsai.text.labelled import LabelledText
+from tipsai.text.language import language_model_learner
+
+METRICS = {"classification": ["accuracy"], "multilabel": ["accuracy"], "regression": ["rmse", "mae"]}
 __all__ = ["learner", "predict"]
 
 
 def learner(config: Mapping[str, Any]) -> Learner:
-    """A learner for a file or a folder of running text, as the options say."""
-    if config["target"] or config["task"]:
-        option = "target" if config["target"] else "task"
-        raise SettingError(
-            f"--{option} is for tables and pictures, and {config['data']} is running text; leave it out."
-        )
+    """A learner for text, as the options say: of labels for a table with --text and --target, or a folder a class; else a language model."""
+    if config["text"] or config["task"]:
+        return _classifier(config)
+    if config["target"]:
+        raise SettingError(f"--target is given for {config['data']}, and no --text; say which column holds the text.")
     more = {"tokenizer": config["tokenizer"]} if config["tokenizer"] is not None else {}
     dls = TextDataLoaders.language_model(
         Path(config["data"]),
@@ -30,10 +35,35 @@ def learner(config: Mapping[str, Any]) -> Learner:
     return language_model_learner(dls, lr=config["lr"], seed=config["seed"], device=config["device"])
 
 
-def predict(learn: Learner, source: str) -> Any:
-    """Refuses: what a language model does is to write.
+def _classifier(config: Mapping[str, Any]) -> Learner:
+    if config["tokenizer"] is not None:
+        raise SettingError("--tokenizer is for language models; leave it out.")
+    how = {"task": config["task"], "bs": config["bs"], "seed": config["seed"]}
+    if Path(config["data"]).is_dir():
+        unused = [name for name in ("text", "target", "test") if config[name]]
+        if unused:
+            raise SettingError(f"--{unused[0]} is for tables, and {config['data']} is a folder; leave it out.")
+        dls = TextDataLoaders.from_folder(config["data"], **how)
+    else:
+        frame = read_table(config["data"])
+        if not config["text"] or not config["target"]:
+            option = "target" if config["text"] else "text"
+            columns = ", ".join(map(repr, frame.columns[:30]))
+            raise SettingError(f"--{option} is not given; name one of the columns {columns}.")
+        test = read_table(config["test"]) if config["test"] else None
+        dls = TextDataLoaders.from_df(frame, config["text"], config["target"], test_df=test, **how)
+    return text_classifier_learner(
+        dls, metrics=METRICS[dls.task], lr=config["lr"], seed=config["seed"], device=config["device"]
+    )
+
+
+def predict(learn: Learner, source: str) -> pd.DataFrame:
+    """The rows of a file with the columns that a classifier adds.
 
     Raises:
-        DataError: always.
+        DataError: the model is a language model.
     """
-    raise DataError(f"the model writes text; use tipsai generate, and not predict {source}.")
+    if not isinstance(learn.dls, LabelledText):
+        raise DataError("the model writes text; use tipsai generate.")
+    rows = read_table(source)
+    return with_predictions(rows, learn.predict(rows))

@@ -15,6 +15,7 @@ from tipsai.data.processor import Processor
 
 END, UNKNOWN = 0, 1  # the numbers of these two tokens, where a tokenizer has no others of its own
 UNKNOWN_SHOWN = "\N{REPLACEMENT CHARACTER}"
+WORDS = re.compile(r"\w+(?:['’]\w+)?|[^\w\s]")
 PIECES = re.compile(
     r" ?[^\W\d_]+(?:['’][^\W\d_]+)?| ?\d+| ?(?:_|[^\w\s])|\s+(?!\S)|\s"
 )  # nothing of a text is left out
@@ -167,12 +168,13 @@ class WordTokenizer(Tokenizer):
         min_count: rarer words are unknown.
         most: words at most, the most frequent.
         lower: whether upper and lower case are the same.
+        spaces: whether white space counts; without, words come back with a space between them.
     """
 
-    def __init__(self, min_count: int = 2, most: int = 30_000, lower: bool = False) -> None:
+    def __init__(self, min_count: int = 2, most: int = 30_000, lower: bool = False, spaces: bool = True) -> None:
         require_positive("min_count", min_count)
         require_positive("most", most)
-        self.min_count, self.most, self.lower = min_count, most, lower
+        self.min_count, self.most, self.lower, self.spaces = min_count, most, lower, spaces
         self._set(())
 
     def _set(self, words: Iterable[str]) -> None:
@@ -184,7 +186,7 @@ class WordTokenizer(Tokenizer):
         return len(self.words_) + 2
 
     def _pieces(self, text: str) -> list[str]:
-        return PIECES.findall(text.lower() if self.lower else text)
+        return (PIECES if self.spaces else WORDS).findall(text.lower() if self.lower else text)
 
     def fit(self, items: Iterable[str]) -> Self:
         counts: Counter[str] = Counter()
@@ -199,7 +201,7 @@ class WordTokenizer(Tokenizer):
         return np.array([codes.get(piece, UNKNOWN) for piece in self._pieces(item)], self.type)
 
     def decode(self, value: Sequence[int] | Tokens) -> str:
-        return "".join(
+        return ("" if self.spaces else " ").join(
             UNKNOWN_SHOWN if token == UNKNOWN else self.words_[token - 2]
             for token in np.asarray(value, np.int64).tolist()
             if token != END
@@ -209,11 +211,17 @@ class WordTokenizer(Tokenizer):
         return _special(token) or self.words_[token - 2]
 
     def to_dict(self) -> dict[str, Any]:
-        return {"words": self.words_, "min_count": self.min_count, "most": self.most, "lower": self.lower}
+        return {
+            "words": self.words_,
+            "min_count": self.min_count,
+            "most": self.most,
+            "lower": self.lower,
+            "spaces": self.spaces,
+        }
 
     @classmethod
     def from_dict(cls, d: dict[str, Any]) -> Self:
-        made = cls(d["min_count"], d["most"], d["lower"])
+        made = cls(d["min_count"], d["most"], d["lower"], d["spaces"])
         made._set(d["words"])
         return made
 

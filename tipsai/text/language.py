@@ -12,8 +12,8 @@ from tipsai.learner import Learner
 from tipsai.optim import OptSpec, n_parameters, scale_lr
 from tipsai.settings import Settings, choose
 from tipsai.text import defaults
-from tipsai.text.data import TextDataLoaders
 from tipsai.text.generate import stream
+from tipsai.text.running import RunningText
 from tipsai.text.tokenizers import Tokenizer
 from tipsai.text.transformer import Transformer
 
@@ -21,7 +21,7 @@ SAID = 8  # tokens before new ones with which these are decoded, since some toke
 
 
 def language_model_learner(
-    dls: TextDataLoaders,
+    dls: RunningText,
     model: nn.Module | None = None,
     *,
     n_layers: int | None = None,
@@ -54,9 +54,9 @@ def language_model_learner(
     Raises:
         SettingError: an argument is out of range, or would be ignored.
     """
-    if not isinstance(dls, TextDataLoaders) or dls.train is None:
+    if not isinstance(dls, RunningText) or dls.train is None:
         raise SettingError(
-            f"dls is a {type(dls).__name__}; expected TextDataLoaders with text, from TextDataLoaders.language_model(path)."
+            f"dls is a {type(dls).__name__}; expected running text, from TextDataLoaders.language_model(path)."
         )
     settings = Settings()
     network = {"n_layers": n_layers, "n_heads": n_heads, "dim": dim, "dropout": dropout, "act": act, "tied": tied}
@@ -99,10 +99,10 @@ def logits_of(made: Any) -> Any:
 class LanguageModelLearner(Learner):
     """A Learner that writes, too."""
 
-    dls: TextDataLoaders
+    dls: RunningText
 
     def __init__(
-        self, dls: TextDataLoaders, model: nn.Module, *, output: Callable[[Any], Any] | None = None, **options: Any
+        self, dls: RunningText, model: nn.Module, *, output: Callable[[Any], Any] | None = None, **options: Any
     ) -> None:
         super().__init__(dls, model, output=logits_of if output is None else output, **options)
 

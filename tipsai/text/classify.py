@@ -1,0 +1,101 @@
+"""One line from labelled texts to a Learner of a classifier."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tipsai.artifact import Builder
+from tipsai.core import rng
+from tipsai.core.errors import SettingError
+from tipsai.data.block import Block, CategoryBlock
+from tipsai.learner import Learner
+from tipsai.losses import CrossEntropy
+from tipsai.optim import scale_lr
+from tipsai.settings import Settings, choose
+from tipsai.text import defaults, ridge
+from tipsai.text.classifier import TextClassifier
+from tipsai.text.labelled import LabelledText
+from tipsai.text.rows import TextLoader
+
+
+def text_classifier_learner(
+    dls: LabelledText,
+    *,
+    dim: int | None = None,
+    dropout: float | None = None,
+    hidden: float | None = None,
+    act: str | None = None,
+    lr: float | Sequence[float] | None = None,
+    wd: float | None = None,
+    class_weights: str | Mapping[Any, float] | None = None,
+    seed: int | None = None,
+    **options: Any,
+) -> Learner:
+    """A Learner of a linear model of n-grams and a small network of words beside it.
+
+    The linear model is fitted here, in closed form. In training the network learns what that lacks: beside each text
+    stands what a linear model says that was fitted on other texts. So its mistakes are those that it makes on new texts.
+
+    Args:
+        dls: from TextDataLoaders.from_df, from_file or from_folder.
+        dim, dropout, hidden, act: of the network; see text.classifier.TextClassifier.
+        lr: the peak rate of the network.
+        wd: weight decay.
+        class_weights: "balanced", or a weight for each class, in the training loss (DA13).
+        seed: fixes all randomness, the first weights included.
+        **options: of Learner.
+
+    Raises:
+        SettingError: an argument is out of range.
+
+    Source: held-out predictions as inputs: Wolpert 1992, "Stacked generalization".
+    """
+    if not isinstance(dls, LabelledText) or not isinstance(dls.train, TextLoader) or dls.blocks is None:
+        raise SettingError(
+            f"dls is a {type(dls).__name__}; expected labelled texts, for instance TextDataLoaders.from_df(df, text='...', target='...')."
+        )
+    settings = Settings()
+    given = {"dim": dim, "dropout": dropout, "hidden": hidden, "act": act, "wd": wd}
+    chosen = choose(defaults.Classifier(), given, settings)
+    wd = chosen.pop("wd")
+    block, target = dls.block, dls.blocks[1]
+    arguments = {"n_words": block.words.n_tokens, "n_features": block.grams.n, "n_out": target.n_out, **chosen}
+    seed = rng.draw_seed() if seed is None else seed
+    with rng.preserved():
+        rng.seed_everything(rng.derive(seed, "model"))
+        model = TextClassifier(**arguments)
+    _fit_linear(model, dls.train, target, rng.derive(seed, "folds"))
+    if class_weights is not None:
+        if not isinstance(target, CategoryBlock) or "loss_fn" in options:
+            raise SettingError(
+                "class_weights needs a classification with the default loss; otherwise give loss_fn its own weights."
+            )
+        options["loss_fn"] = CrossEntropy(class_weight=target.class_weight(class_weights, dls.train.rows.y[0]))
+    default_lr = defaults.CLASSIFIER_LR * scale_lr(1.0, dls.bs, dls.base_bs or dls.bs)
+    learn = Learner(dls, model, lr=default_lr if lr is None else lr, wd=wd, seed=seed, **options)
+    learn.builder = Builder("text_classifier", arguments)
+    learn.settings.update(settings)
+    learn.settings.note("lr", learn.lr, default_lr, "defaults.CLASSIFIER_LR, TR06 for bs")
+    return learn
+
+
+def _fit_linear(model: TextClassifier, loader: TextLoader, target: Block, seed: int) -> None:
+    """Fits the linear model, and puts beside each training text what one says that has not seen it."""
+    rows = loader.rows
+    y, bags, n = rows.y[0], rows.bags(), len(model.linear)
+    wanted = _scores(y, target)
+    unseen = ridge.held_out(bags, wanted, n, seed)
+    weights, bias = ridge.solve(bags, wanted, n)
+    scale = 1.0 if y.is_floating_point() else ridge.scale_of(unseen, y)
+    model.set_linear(weights * scale, bias * scale)
+    rows.beside = unseen * scale
+
+
+def _scores(y: Tensor, target: Block) -> Tensor:
+    """What the linear model is to predict, float32 [n, c]: 1 for what is true and -1 for what is not, or numbers."""
+    if isinstance(target, CategoryBlock):
+        return F.one_hot(y, target.n_out).float() * 2 - 1
+    return y.float() * 2 - 1 if y.dtype == torch.bool else y.float()
