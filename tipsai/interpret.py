@@ -161,7 +161,7 @@ class Interpretation:
         columns: dict[str, Any] = {"position": index.tolist()}
         paths = self.dls.items.get(self.split, ())
         if len(paths) == len(self) and isinstance(paths[0], str | Path):
-            columns["name"] = [str(paths[i]) for i in index.tolist()]
+            columns[self.dls.item_column] = [str(paths[i]) for i in index.tolist()]
         columns |= (more or {}) | self._told(index) | {"loss": self.items["loss"][index].tolist()}
         blocks, rows = self.dls.blocks, dict[str, Any]()
         if blocks and len(index) and not blocks[0].draws and not isinstance(self.loader, ForeignLoader):

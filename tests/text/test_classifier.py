@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from tipsai import load_learner
 from tipsai.core import loop
 from tipsai.core.errors import ColumnError, DataError, SettingError
-from tipsai.text import TextDataLoaders, ridge, text_classifier_learner
+from tipsai.text import (
+    TextAugmentation,
+    TextDataLoaders,
+    language_model_learner,
+    ridge,
+    text_classifier_learner,
+    words_that_matter,
+)
 from tipsai.text.blocks import TextBlock
 from tipsai.text.ngrams import NGrams
 from tipsai.text.rows import Ragged, TextLoader, TextRows
@@ -236,16 +243,86 @@ def test_new_texts_of_any_form():
 
 def test_show_batch_has_the_text_beside_what_the_network_sees():
     frame = loaders().show_batch(4)
-    assert list(frame.columns) == ["target", "text", "words"]
-    for text, words in zip(frame["text"], frame["words"], strict=True):
-        assert text.replace("\n", " ") == words
+    assert list(frame.columns) == ["target", "text", "tokens"]
+    for text, tokens in zip(frame["text"], frame["tokens"], strict=True):
+        assert text.split() == tokens.split("|")
 
 
 def test_interpret_names_the_texts_that_are_wrong():
     frame = reviews(120)
     frame.loc[7, "mood"] = "good" if frame.loc[7, "mood"] == "bad" else "bad"
     learn = learner(loaders(frame, valid_df=frame, target="mood"))
-    assert len(learn.interpret().most_wrong(2)) >= 1
+    wrong = learn.interpret().most_wrong(2)
+    assert len(wrong) >= 1 and wrong["text"][0] == "\n".join(frame.loc[wrong["position"][0], ["title", "body"]])
+
+
+def sayings():
+    return TextDataLoaders.language_model(
+        [row["title"] + " " + row["body"] for row in reviews(80).to_dict("records")], block_size=16, bs=8
+    )
+
+
+def test_a_language_model_becomes_the_encoder(tmp_path):
+    lm = language_model_learner(sayings(), n_layers=2, n_heads=2, dim=16, seed=0, device="cpu")
+    lm.fit_one_cycle(1, progress=False)
+    dls = loaders(tokenizer=lm.dls.tokenizer)
+    learn = text_classifier_learner(dls, encoder=lm, seed=0, device="cpu", metrics=["accuracy"])
+    assert same(learn.model.network.body.state_dict(), lm.model.state_dict())
+    assert len(learn.layer_groups) == 4 and learn.lr[0] < learn.lr[-1]
+    learn.fine_tune(1, progress=False)
+    assert not same(learn.model.network.body.state_dict(), lm.model.state_dict())
+    learn.export(tmp_path / "m.tips")
+    again = load_learner(tmp_path / "m.tips", device="cpu")
+    pd.testing.assert_frame_equal(again.predict(["a good film"]), learn.predict(["a good film"]), atol=1e-6)
+
+
+def test_padding_changes_no_encoding():
+    lm = language_model_learner(sayings(), n_layers=1, n_heads=2, dim=16, seed=0, device="cpu")
+    learn = text_classifier_learner(loaders(tokenizer=lm.dls.tokenizer), encoder=lm, seed=0, device="cpu")
+    body = learn.model.network.eval()
+    x = torch.randint(1, 10, (2, 6), generator=torch.Generator().manual_seed(0))
+    padded = torch.cat([x, torch.zeros(2, 5, dtype=torch.int64)], 1)
+    torch.testing.assert_close(body(padded), body(x))
+    assert torch.isfinite(body(torch.zeros(1, 3, dtype=torch.int64))).all()
+
+
+def test_an_encoder_that_does_not_fit_is_refused():
+    lm = language_model_learner(sayings(), n_layers=1, n_heads=2, dim=16, seed=0, device="cpu")
+    with pytest.raises(SettingError, match=r"another tokenizer than dls; make them with tokenizer=lm\.dls\.tokenizer"):
+        text_classifier_learner(loaders(), encoder=lm)
+    with pytest.raises(SettingError, match="encoder is given, so 'dim' would be ignored"):
+        text_classifier_learner(loaders(tokenizer=lm.dls.tokenizer), encoder=lm, dim=8)
+    with pytest.raises(SettingError, match="encoder is a str; expected what language_model_learner made"):
+        text_classifier_learner(loaders(), encoder="lm.tips")
+
+
+def test_training_texts_are_augmented_and_others_are_not():
+    aug = TextAugmentation(
+        synonyms={"film": ["movie"]}, p_synonym=1.0, back_translation=(str.upper, str.title), p_back=0.5
+    )
+    dls = loaders(pd.concat([reviews(), reviews().replace("film", "movie", regex=True)]), aug=aug)
+    said = [dls.block.decode(row) for batch in dls.train.batches(seed=1) for row in batch.x[0]]
+    assert not any("film" in text for text in said) and any("movie" in text for text in said)
+    plain = [dls.block.decode(row) for batch in dls.train.plain().batches() for row in batch.x[0]]
+    assert any("film" in text for text in plain)
+    again = [batch.x[0] for batch in dls.train.batches(seed=1, start=3)]
+    whole = [batch.x[0] for batch in dls.train.batches(seed=1)]
+    assert all(torch.equal(a, b) for a, b in zip(whole[3:], again, strict=True))
+    learner(dls).fit_one_cycle(1, progress=False)
+
+
+def test_the_words_that_decide_are_named():
+    learn = learner()
+    learn.fit_one_cycle(1, progress=False)
+    frame = words_that_matter(learn, "the plot was a superb film")
+    assert frame["word"].tolist() == "the plot was a superb film".split()
+    assert frame.loc[frame["effect"].idxmax(), "word"] == "superb"
+    against = words_that_matter(learn, "the plot was a superb film", label="bad")
+    np.testing.assert_allclose(np.sign(against["effect"][4]), -1)
+    with pytest.raises(SettingError, match="there is no class 'fine'; expected one of 'bad', 'good'"):
+        words_that_matter(learn, "a film", label="fine")
+    with pytest.raises(SettingError, match="the text has no words"):
+        words_that_matter(learn, "   ")
 
 
 def test_class_weights_count():
@@ -262,17 +339,17 @@ def test_class_weights_count():
 def test_a_file_and_folders(tmp_path):
     reviews(60).to_csv(tmp_path / "r.csv", index=False)
     dls = TextDataLoaders.from_file(tmp_path / "r.csv", "body", "mood", test=tmp_path / "r.csv", valid=0.5)
-    assert len(dls.texts["valid"]) == 30 and len(dls.texts["test"]) == 60
+    assert len(dls.items["valid"]) == 30 and len(dls.items["test"]) == 60
     for part, n in (("train", 12), ("valid", 4)):
         for i, row in reviews(n).iterrows():
             place = tmp_path / "folder" / part / row["mood"]
             place.mkdir(parents=True, exist_ok=True)
             (place / f"{i}.txt").write_text(row["body"])
     dls = TextDataLoaders.from_folder(tmp_path / "folder")
-    assert {name: len(texts) for name, texts in dls.texts.items()} == {"train": 12, "valid": 4}
+    assert {name: len(texts) for name, texts in dls.items.items()} == {"train": 12, "valid": 4}
     assert dls.blocks[1].outputs == ["bad", "good"]
     dls = TextDataLoaders.from_folder(tmp_path / "folder" / "train")
-    assert {name: len(texts) for name, texts in dls.texts.items()} == {"train": 10, "valid": 2}
+    assert {name: len(texts) for name, texts in dls.items.items()} == {"train": 10, "valid": 2}
 
 
 def test_missing_texts_are_empty_and_said(said):

@@ -89,6 +89,7 @@ class DataLoaders:
         self.n_epochs: int | None = None  # epochs that a modality finds fitting for this much data
         self.encoder: Callable[[Any, int], Loader] | None = None
         self.items: dict[str, Sequence[Any]] = {}  # each part's items, such as paths, in their own order
+        self.item_column = "name"  # what such an item is called in a table
         self.findings: list[Finding] = []  # what was wrong with the data when they were read
         self.views: tuple[tuple[BatchTransform, ...], ...] = ()  # ways to look at an item, for test-time augmentation
 

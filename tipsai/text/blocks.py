@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -68,43 +69,52 @@ class NextTokenBlock(Block):
 
 
 class TextBlock(Block):
-    """A text as its words and its n-grams.
+    """A text as its tokens, numbered from 1 so that 0 pads, and its n-grams.
 
     Args:
         columns: of a table that it is read from.
-        most_words: of a text that the network sees, from its beginning; its n-grams are those of the whole.
+        tokenizer: fitted; by default one of words, which `fit` fits.
+        most: tokens of a text that the network sees, from its beginning; its n-grams are those of the whole.
     """
 
-    def __init__(self, columns: Sequence[str] = ("text",), most_words: int = 400) -> None:
-        self.columns, self.most_words = list(columns), most_words
-        self.words, self.grams = WordTokenizer(lower=True, spaces=False), NGrams()
+    def __init__(self, columns: Sequence[str] = ("text",), tokenizer: Tokenizer | None = None, most: int = 400) -> None:
+        self.columns, self.most = list(columns), most
+        self.given = tokenizer is not None
+        self.tokenizer = tokenizer or WordTokenizer(lower=True, spaces=False)
+        self.grams = NGrams()
 
     def fit(self, items: Sequence[str]) -> Self:
-        self.words.fit(items)
+        if not self.given:
+            self.tokenizer.fit(items)
         self.grams.fit(items)
         return self
 
     def encode(self, item: str) -> tuple[Tokens, Any]:
-        """(words uint16 or uint32 [t], (n-grams int32 [f], weights float32 [f]))."""
-        return self.words.encode(item)[: self.most_words], self.grams.encode(item)
+        """(tokens int32 [t], (n-grams int32 [f], weights float32 [f]))."""
+        return self.tokens(item), self.grams.encode(item)
+
+    def tokens(self, item: str) -> Tokens:
+        """What the network sees of a text."""
+        return self.tokenizer.encode(item)[: self.most].astype(np.int32) + 1
 
     def decode(self, value: Any) -> str:
-        """The words that the network sees, from their numbers."""
-        return self.words.decode(torch.as_tensor(value).tolist())
+        """The text that the network sees, from the numbers of its tokens."""
+        tokens = torch.as_tensor(value)
+        return self.tokenizer.decode((tokens[tokens > 0] - 1).tolist())
 
     def readable(self, x: tuple[Tensor, ...]) -> dict[str, Any]:
-        return {"words": [self.decode(row) for row in x[0]]}
+        return {"tokens": ["|".join(self.tokenizer.shown(int(t) - 1) for t in row if t) for row in x[0]]}
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "columns": self.columns,
-            "most_words": self.most_words,
-            "words": self.words.to_dict(),
+            "most": self.most,
+            "tokenizer": described(self.tokenizer),
             "grams": self.grams.to_dict(),
         }
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> "TextBlock":
-        made = cls(d["columns"], d["most_words"])
-        made.words, made.grams = WordTokenizer.from_dict(d["words"]), NGrams.from_dict(d["grams"])
+        made = cls(d["columns"], tokenizer_from(d["tokenizer"]), d["most"])
+        made.grams = NGrams.from_dict(d["grams"])
         return made

@@ -9,21 +9,25 @@ from torch import Tensor
 
 from tipsai.artifact import Builder
 from tipsai.core import rng
-from tipsai.core.errors import SettingError
+from tipsai.core.errors import SettingError, listing
 from tipsai.data.block import Block, CategoryBlock
 from tipsai.learner import Learner
 from tipsai.losses import CrossEntropy
 from tipsai.optim import scale_lr
 from tipsai.settings import Settings, choose
 from tipsai.text import defaults, ridge
-from tipsai.text.classifier import TextClassifier
+from tipsai.text.classifier import TextClassifier, groups
 from tipsai.text.labelled import LabelledText
+from tipsai.text.language import LanguageModelLearner
 from tipsai.text.rows import TextLoader
+from tipsai.text.tokenizers import described
+from tipsai.text.transformer import Transformer
 
 
 def text_classifier_learner(
     dls: LabelledText,
     *,
+    encoder: LanguageModelLearner | None = None,
     dim: int | None = None,
     dropout: float | None = None,
     hidden: float | None = None,
@@ -34,14 +38,16 @@ def text_classifier_learner(
     seed: int | None = None,
     **options: Any,
 ) -> Learner:
-    """A Learner of a linear model of n-grams and a small network of words beside it.
+    """A Learner of a linear model of n-grams and a small network of tokens beside it.
 
     The linear model is fitted here, in closed form. In training the network learns what that lacks: beside each text
     stands what a linear model says that was fitted on other texts. So its mistakes are those that it makes on new texts.
 
     Args:
         dls: from TextDataLoaders.from_df, from_file or from_folder.
-        dim, dropout, hidden, act: of the network; see text.classifier.TextClassifier.
+        encoder: a language model to start from, in place of a small network; dls need its tokenizer. Train with
+            fine_tune, or unfreeze its layer groups one after the other.
+        dim, dropout, hidden, act: of the network; see text.classifier.Convolutions.
         lr: the peak rate of the network.
         wd: weight decay.
         class_weights: "balanced", or a weight for each class, in the training loss (DA13).
@@ -49,24 +55,34 @@ def text_classifier_learner(
         **options: of Learner.
 
     Raises:
-        SettingError: an argument is out of range.
+        SettingError: an argument is out of range, or would be ignored.
 
-    Source: held-out predictions as inputs: Wolpert 1992, "Stacked generalization".
+    Source: held-out predictions as inputs: Wolpert 1992, "Stacked generalization"; language models as encoders: Howard
+    and Ruder 1801.06146.
     """
     if not isinstance(dls, LabelledText) or not isinstance(dls.train, TextLoader) or dls.blocks is None:
         raise SettingError(
             f"dls is a {type(dls).__name__}; expected labelled texts, for instance TextDataLoaders.from_df(df, text='...', target='...')."
         )
     settings = Settings()
-    given = {"dim": dim, "dropout": dropout, "hidden": hidden, "act": act, "wd": wd}
-    chosen = choose(defaults.Classifier(), given, settings)
-    wd = chosen.pop("wd")
-    block, target = dls.block, dls.blocks[1]
-    arguments = {"n_words": block.words.n_tokens, "n_features": block.grams.n, "n_out": target.n_out, **chosen}
+    given = {"dim": dim, "hidden": hidden, "act": act}
+    chosen = choose(defaults.Classifier(), given | {"dropout": dropout, "wd": wd}, settings)
+    wd, dropout = chosen.pop("wd"), chosen.pop("dropout")
+    target = dls.blocks[1]
+    network: dict[str, Any] = {"network": "convolutions"}
+    if encoder is None:
+        network["arguments"] = {"n_tokens": dls.block.tokenizer.n_tokens, "dropout": dropout, **chosen}
+    else:
+        _fits(encoder, dls, given)
+        network = {"network": "encoder", "arguments": encoder.builder.arguments if encoder.builder else {}}
+        options.setdefault("splitter", groups)
+    arguments = {**network, "n_grams": dls.block.grams.n, "n_out": target.n_out, "dropout": dropout}
     seed = rng.draw_seed() if seed is None else seed
     with rng.preserved():
         rng.seed_everything(rng.derive(seed, "model"))
         model = TextClassifier(**arguments)
+    if encoder is not None:
+        model.network.body.load_state_dict(encoder.model.state_dict())  # type: ignore[union-attr]
     _fit_linear(model, dls.train, target, rng.derive(seed, "folds"))
     if class_weights is not None:
         if not isinstance(target, CategoryBlock) or "loss_fn" in options:
@@ -74,12 +90,30 @@ def text_classifier_learner(
                 "class_weights needs a classification with the default loss; otherwise give loss_fn its own weights."
             )
         options["loss_fn"] = CrossEntropy(class_weight=target.class_weight(class_weights, dls.train.rows.y[0]))
-    default_lr = defaults.CLASSIFIER_LR * scale_lr(1.0, dls.bs, dls.base_bs or dls.bs)
+    default_lr: Any = defaults.CLASSIFIER_LR * scale_lr(1.0, dls.bs, dls.base_bs or dls.bs)
+    if encoder is not None:
+        n = len(groups(model))
+        default_lr = [default_lr / defaults.ENCODER_SPREAD ** (1 - i / (n - 1)) for i in range(n)]
     learn = Learner(dls, model, lr=default_lr if lr is None else lr, wd=wd, seed=seed, **options)
     learn.builder = Builder("text_classifier", arguments)
     learn.settings.update(settings)
     learn.settings.note("lr", learn.lr, default_lr, "defaults.CLASSIFIER_LR, TR06 for bs")
     return learn
+
+
+def _fits(encoder: LanguageModelLearner, dls: LabelledText, given: Mapping[str, Any]) -> None:
+    """Raises SettingError unless a language model can be the encoder of these texts."""
+    if not isinstance(encoder, LanguageModelLearner) or not isinstance(encoder.model, Transformer):
+        raise SettingError(
+            f"encoder is a {type(encoder).__name__}; expected what language_model_learner made, with its own transformer."
+        )
+    if described(encoder.dls.tokenizer) != described(dls.block.tokenizer):
+        raise SettingError(
+            "the language model has another tokenizer than dls; make them with tokenizer=lm.dls.tokenizer."
+        )
+    ignored = [name for name, value in given.items() if value is not None]
+    if ignored:
+        raise SettingError(f"encoder is given, so {listing(ignored)} would be ignored; leave it out.")
 
 
 def _fit_linear(model: TextClassifier, loader: TextLoader, target: Block, seed: int) -> None:

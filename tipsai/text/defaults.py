@@ -43,6 +43,7 @@ class Classifier:
 
 
 CLASSIFIER_LR = 3e-3  # peak of AdamW
+ENCODER_SPREAD = 10.0  # rate of the last layer over that of a language model's embedding
 
 
 def n_epochs_texts(n_texts: int) -> int:

@@ -1,6 +1,7 @@
 """DataLoaders of texts with labels."""
 
 import logging
+import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -27,8 +28,10 @@ from tipsai.frame.targets import (
     with_target,
 )
 from tipsai.text import corpus, defaults
+from tipsai.text.augment import TextAugmentation, translate_back
 from tipsai.text.blocks import TextBlock
-from tipsai.text.rows import TextLoader, TextRows
+from tipsai.text.rows import Changed, TextLoader, TextRows
+from tipsai.text.tokenizers import Tokenizer, Tokens
 
 log = logging.getLogger("tipsai")
 LABEL = "label"  # the column that a folder's classes become
@@ -40,11 +43,10 @@ class LabelledText(DataLoaders):
 
     Attributes:
         task: "classification", "regression" or "multilabel".
-        texts: of each split, as they are read.
+        items: the texts of each split, as they are read.
     """
 
     task: str
-    texts: dict[str, list[str]]
 
     @classmethod
     def from_df(
@@ -56,6 +58,8 @@ class LabelledText(DataLoaders):
         valid_df: pd.DataFrame | None = None,
         test_df: pd.DataFrame | None = None,
         task: str | None = None,
+        tokenizer: Tokenizer | None = None,
+        aug: TextAugmentation | None = None,
         splitter: Callable[[pd.DataFrame], Split] | None = None,
         valid: float | None = None,
         bs: int | None = None,
@@ -70,6 +74,9 @@ class LabelledText(DataLoaders):
             valid_df: rows to validate on.
             test_df: rows that learn.test() opens.
             task: "classification", "regression" or "multilabel"; told from the target by default.
+            tokenizer: a fitted one, such as a language model's, lm.dls.tokenizer, where the classifier is to start from it;
+                by default the words of the training texts.
+            aug: changes of the training texts (DA18); none by default.
             splitter: from the frame to a Split.
             valid: the share of rows drawn for validation.
             bs: texts a batch.
@@ -97,18 +104,21 @@ class LabelledText(DataLoaders):
             parts |= split_frame(tables["train"], targets, made.task, splitter, valid, usual, seed)
         elif splitter is not None or valid is not None:
             raise SettingError("both valid_df and a split are given; give one of them.")
-        made.texts = {name: texts_of(frame, columns) for name, frame in parts.items() if len(frame)}
+        made.item_column = "text"
+        made.items = {name: texts_of(frame, columns) for name, frame in parts.items() if len(frame)}
         y_block = target_block(parts["train"], targets, made.task)
         fit_target(y_block, parts["train"], targets)
-        if not any(made.texts["train"]):
+        if not any(made.items["train"]):
             raise DataError(f"there is no text in {listing(columns)}: every row is empty or missing.")
-        made.blocks = (TextBlock(columns).fit(made.texts["train"]), y_block)
-        n_train = len(made.texts["train"])
+        made.blocks = (TextBlock(columns, tokenizer).fit(made.items["train"]), y_block)
+        n_train = len(made.items["train"])
         made.base_bs = defaults.BS_TEXTS
         size = made.base_bs if bs is None else check_bs(bs)
-        for name, texts in made.texts.items():
+        for name, texts in made.items.items():
             rows = made.rows(texts, encode_target(y_block, parts[name], targets, name))
-            setattr(made, name, TextLoader(rows, size) if name == "train" else RowLoader(rows, EVAL_ROWS // 4))
+            training = name == "train"
+            changed = None if aug is None or not training else _changes(aug, made.block, list(texts))
+            setattr(made, name, TextLoader(rows, size, changed) if training else RowLoader(rows, EVAL_ROWS // 4))
         made.n_epochs = defaults.n_epochs_texts(n_train)
         made._say(targets)
         return made
@@ -157,7 +167,7 @@ class LabelledText(DataLoaders):
         """Loaders without texts, for a reloaded model."""
         made = cls(None, blocks=blocks)
         kinds: dict[type[Block], str] = {CategoryBlock: "classification", RegressionBlock: "regression"}
-        made.task, made.texts = kinds.get(type(blocks[1]), "multilabel"), {}
+        made.task = kinds.get(type(blocks[1]), "multilabel")
         return made
 
     @property
@@ -197,28 +207,39 @@ class LabelledText(DataLoaders):
         made: pd.DataFrame = super().show_batch(n, split, seed=seed, epoch=epoch)
         loader = getattr(self, split)
         order = loader.order(seed, epoch)[: len(made)].tolist()
-        made.insert(1, "text", [self.texts[split][i][:SHOWN] for i in order])
+        made.insert(1, "text", [self.items[split][i][:SHOWN] for i in order])
         return made
 
     def _say(self, targets: Sequence[str]) -> None:
-        sizes = ", ".join(f"{len(texts):,} {name}" for name, texts in self.texts.items())
-        empty = sum(not text.strip() for text in self.texts["train"])
+        sizes = ", ".join(f"{len(texts):,} {name}" for name, texts in self.items.items())
+        empty = sum(not text.strip() for text in self.items["train"])
         log.info(
-            "texts: %s; target %s, task: %s; %s words, %s n-grams",
+            "texts: %s; target %s, task: %s; %s tokens, %s n-grams",
             sizes,
             listing(targets),
             self.task,
-            f"{self.block.words.n_tokens:,}",
+            f"{self.block.tokenizer.n_tokens:,}",
             f"{self.block.grams.n:,}",
         )
         if empty:
-            log.warning("%s of %s training texts are empty", f"{empty:,}", f"{len(self.texts['train']):,}")
+            log.warning("%s of %s training texts are empty", f"{empty:,}", f"{len(self.items['train']):,}")
 
 
 def texts_of(frame: pd.DataFrame, columns: Sequence[str]) -> list[str]:
     """The texts of a table's rows; several columns one after the other, a line each."""
     made = [["" if is_missing(value) else str(value) for value in frame[name].tolist()] for name in columns]
     return ["\n".join(filter(None, texts)) for texts in zip(*made, strict=True)]
+
+
+def _changes(aug: TextAugmentation, block: TextBlock, texts: Sequence[str]) -> Changed:
+    """The tokens of a text, augmented, by its place and a generator."""
+    both = aug.back_translation
+    translated = [None] * len(texts) if both is None else [translate_back(text, *both) for text in texts]
+
+    def changed(item: int, draw: random.Random) -> Tokens:
+        return block.tokens(aug(texts[item], draw, translated[item]))
+
+    return changed
 
 
 def _folder(root: Path) -> pd.DataFrame:

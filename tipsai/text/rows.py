@@ -1,6 +1,7 @@
-"""Texts in memory, each as its words and its n-grams, one after the other in flat arrays."""
+"""Texts in memory, each as its tokens and its n-grams, one after the other in flat arrays."""
 
-from collections.abc import Iterator, Sequence
+import random
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,33 +49,33 @@ class Ragged:
 class TextRows:
     """Texts with their targets.
 
-    A batch's inputs are (words int64 [b, t], features int64 [b, f], weights float32 [b, f]), padded with zeros. Where
-    `beside` is set, they are (words, beside [b, c]): in training a linear model's word on each text comes from a model
+    A batch's inputs are (tokens int64 [b, t], features int64 [b, f], weights float32 [b, f]), padded with zeros. Where
+    `beside` is set, they are (tokens, beside [b, c]): in training a linear model's word on each text comes from a model
     that has not seen the text.
 
     Args:
-        words: of each text, int32 [t].
+        tokens: of each text, int32 [t], above 0.
         grams: of each text, (numbers int32 [f], weights float32 [f]).
         y: targets, [n, ...] each.
     """
 
     def __init__(
         self,
-        words: Sequence[NDArray[Any]],
+        tokens: Sequence[NDArray[Any]],
         grams: Sequence[tuple[NDArray[np.int32], NDArray[np.float32]]],
         y: tuple[Tensor, ...] = (),
     ) -> None:
-        self.words = Ragged(words, np.int32)
+        self.tokens = Ragged(tokens, np.int32)
         self.grams = Ragged([ids for ids, _ in grams], np.int32)
         self.weights = Ragged([weights for _, weights in grams], np.float32)
         self.y = y
         self.beside: Tensor | None = None
 
     def __len__(self) -> int:
-        return len(self.words)
+        return len(self.tokens)
 
     def tensors(self) -> Sequence[Tensor]:
-        return (torch.from_numpy(self.words.flat), torch.from_numpy(self.grams.flat), *self.y)
+        return (torch.from_numpy(self.tokens.flat), torch.from_numpy(self.grams.flat), *self.y)
 
     def bags(self) -> Bags:
         ids = torch.from_numpy(self.grams.flat.astype(np.int64))
@@ -84,11 +85,11 @@ class TextRows:
         at = torch.arange(len(self))[index] if isinstance(index, slice) else index
         places = at.numpy()
         y = tuple(t.index_select(0, at) for t in self.y)
-        words = torch.from_numpy(self.words.padded(places).astype(np.int64))
+        tokens = torch.from_numpy(self.tokens.padded(places).astype(np.int64))
         if self.beside is not None:
-            return Batch((words, self.beside.index_select(0, at)), y)
+            return Batch((tokens, self.beside.index_select(0, at)), y)
         grams = torch.from_numpy(self.grams.padded(places).astype(np.int64))
-        return Batch((words, grams, torch.from_numpy(self.weights.padded(places))), y)
+        return Batch((tokens, grams, torch.from_numpy(self.weights.padded(places))), y)
 
     def plain(self) -> "TextRows":
         """The same texts as evaluation sees them."""
@@ -97,17 +98,40 @@ class TextRows:
         return made
 
 
+Changed = Callable[[int, random.Random], NDArray[Any]]  # the tokens of a text, by its place, augmented
+
+
 class TextLoader(RowLoader):
-    """Training batches of texts of similar length, so that little of a batch is padding; a new order each epoch."""
+    """Training batches of texts of similar length, so that little of a batch is padding; a new order each epoch.
+
+    Args:
+        rows: the texts.
+        bs: texts a batch.
+        changed: the tokens of a text, augmented, for the network; its n-grams stay those of the text as it is.
+    """
 
     rows: TextRows
 
-    def __init__(self, rows: TextRows, bs: int) -> None:
+    def __init__(self, rows: TextRows, bs: int, changed: Changed | None = None) -> None:
         super().__init__(rows, bs, shuffle=True)
+        self.changed = changed
+
+    def batches(self, *, seed: int = 0, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
+        if self.changed is None:
+            yield from super().batches(seed=seed, epoch=epoch, start=start)
+            return
+        order = self.order(seed, epoch)
+        for i in range(start * self.bs, len(self) * self.bs, self.bs):
+            index = order[i : i + self.bs]
+            draws = (random.Random(rng.derive(seed, "text", epoch, at)) for at in range(i, i + len(index)))  # noqa: S311
+            tokens = [self.changed(item, draw) for item, draw in zip(index.tolist(), draws, strict=True)]
+            batch = self.rows.take(index)
+            padded = Ragged(tokens, np.int64).padded(np.arange(len(tokens)))
+            yield Batch((torch.from_numpy(padded), *batch.x[1:]), batch.y)
 
     def order(self, seed: int, epoch: int) -> Tensor:
         order, size = rng.order(self.n_items, seed, epoch), self.bs * SORTED
-        lengths = torch.from_numpy(self.rows.words.lengths)
+        lengths = torch.from_numpy(self.rows.tokens.lengths)
         parts = [order[i : i + size] for i in range(0, self.n_items, size)]
         order = torch.cat([part[lengths[part].argsort(stable=True)] for part in parts])
         whole = self.n_items // self.bs * self.bs
