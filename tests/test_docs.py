@@ -60,8 +60,10 @@ def lay_out_pictures(folder: Path) -> None:
 
 
 def lay_out_text(folder: Path) -> None:
-    """A play of few words."""
+    """A play of few words, and reviews of fewer."""
     lines = ("ROMEO: O, speak again.", "JULIET: Good night, good night!", "ROMEO: Good night.", "")
+    moods = [f"{'Fine' if i % 2 else 'Dull'},a film,{'good' if i % 2 else 'bad'}\n" for i in range(60)]
+    (folder / "reviews.csv").write_text("title,body,mood\n" + "".join(moods))
     (folder / "plays.txt").write_text("".join(lines[i * i % 4] + "\n" for i in range(400)))
 
 

@@ -132,6 +132,11 @@ TIPS = {
             "default: ImageDataLoaders(aug='auto'), by the size of the pictures; tool: tipsai.vision.Augmentation",
         ),
         Tip(
+            "DA18",
+            "Augment text: synonyms, words left out or swapped, translation there and back.",
+            "tool: TextDataLoaders.from_df(aug=TextAugmentation(...)), tipsai.text.augment",
+        ),
+        Tip(
             "MO08",
             "Look at what was learned.",
             "tool: learn.plot_embedding; tipsai.vision.show.first_layer_filters, feature_maps",
@@ -167,9 +172,19 @@ TIPS = {
             "default: language_model_learner(tied=True)",
         ),
         Tip(
+            "LM02",
+            "A language model's compute is about 6 times its parameters times its tokens; the trade-off is yours.",
+            "tool: tipsai.text.plan(n_parameters), plan(hours=...): tokens, FLOPs and hours on this machine",
+        ),
+        Tip(
             "LM03",
             "Log loss predicts how useful a language model is.",
             "default: loss, perplexity and bits a byte of every split; the last compares across tokenizers",
+        ),
+        Tip(
+            "LM04",
+            "Single tasks scale unpredictably with compute; loss does not.",
+            "tool: tipsai.text.scaling_fit fits loss against compute with its interval, and declines task metrics",
         ),
         Tip(
             "LM05",

@@ -42,9 +42,9 @@ def test_too_little_and_too_much_are_refused(pace, given):
 
 
 def test_shapes_have_about_the_parameters():
-    for size in (1e5, 1e6, 1e7, 1e8):
+    for size in np.geomspace(1e5, 1e9, 40):
         n_layers, width = shape(size)
-        assert 0.6 < 12 * n_layers * width**2 / size < 1.6
+        assert 0.7 < 12 * n_layers * width**2 / size < 1.4 and width % 64 == 0
 
 
 def test_the_pace_is_measured():

@@ -106,7 +106,7 @@ def plan(
 
 def shape(size: float) -> tuple[int, int]:
     """(layers, width) of a transformer of about this many parameters without its embedding, some 64 wide a layer."""
-    width = max(32, 32 * round((size * 64 / 12) ** (1 / 3) / 32))
+    width = max(64, 64 * round((size * 64 / 12) ** (1 / 3) / 64))
     return max(1, round(size / (12 * width**2))), width
 
 
@@ -123,7 +123,7 @@ def flops_per_second(size: float, device: str | None = None, seconds: float = 3.
     block_size, bs = 128, max(1, 4096 // 128 if where.type == "cuda" else 1024 // 128)
     with rng.preserved():
         rng.seed_everything(0)
-        model = Transformer(VOCABULARY, block_size, dim, n_layers, max(1, dim // 64)).to(where)
+        model = Transformer(VOCABULARY, block_size, dim, n_layers, dim // 64).to(where)
         opt = build("adamw", model, [list(model.parameters())], [1e-4], 0.1)
         st = TrainState(model, opt, TokenLoss(), where, 0, 1, 1, 1)
         step, events = Step(resolve_precision("auto", where)), bind(())
@@ -210,15 +210,12 @@ def scaling_fit(runs: Sequence[tuple[float, float]], metric: str = "loss") -> Sc
 def _fit(figures: NDArray[np.float64]) -> NDArray[np.float64]:
     """Floor, scale and exponent of least squares: a line in logarithms for each of many floors, the best one kept."""
     log_c, loss = np.log(figures[:, 0]), figures[:, 1]
-    best, least = np.array([0.0, float(loss.mean()), 0.0]), math.inf
-    for floor in np.concatenate([[0.0], loss.min() * (1 - np.geomspace(1.0, 1e-3, 60))]):
-        above = loss - floor
-        if (above <= 0).any():
-            continue
-        slope, offset = np.polyfit(
-            log_c, np.log(above), 1, w=above
-        )  # weights: errors of the loss, not of its logarithm
-        error = float(((floor + np.exp(offset + slope * log_c) - loss) ** 2).sum())
-        if error < least:
-            best, least = np.array([floor, math.exp(offset), -slope]), error
-    return best
+    floors = np.concatenate([[0.0], loss.min() * (1 - np.geomspace(1.0, 1e-3, 60))])[:, None]
+    above = loss - floors  # [floors, runs]
+    log_above, weight = np.log(above), above**2  # weights: errors of the loss count, not of its logarithm
+    weight = weight / weight.sum(1, keepdims=True)
+    x, y = log_c - (weight * log_c).sum(1, keepdims=True), (weight * log_above).sum(1, keepdims=True)
+    slope = (weight * x * (log_above - y)).sum(1, keepdims=True) / (weight * x**2).sum(1, keepdims=True)
+    offset = y - slope * (log_c - x)[:, :1]
+    best = int(((floors + np.exp(offset + slope * log_c) - loss) ** 2).sum(1).argmin())
+    return np.array([floors[best, 0], np.exp(offset[best, 0]), -slope[best, 0]])

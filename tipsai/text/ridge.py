@@ -11,6 +11,7 @@ from torch import Tensor
 FOLDS = 5
 ITERATIONS = 60
 TOLERANCE = 1e-3
+MOST_SCALE = 12.0  # of scores between -1 and 1; classes that a line divides would be worth infinitely much
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ def scale_of(scores_nc: Tensor, targets: Tensor) -> float:
         scores_nc: of texts that the model has not seen.
         targets: classes int64 [n], or yes and no, bool [n, c].
     """
-    factors = np.geomspace(0.1, 30.0, 100)
+    factors = np.geomspace(0.1, MOST_SCALE, 100)
     losses = [float(_loss(scores_nc * factor, targets)) for factor in factors]
     return float(factors[int(np.argmin(losses))])
 
