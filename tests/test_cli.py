@@ -291,9 +291,10 @@ def test_a_reader_who_goes_is_no_error(many):
 def test_demo(capsys):
     assert cli.main(["demo", "--json"]) == 0
     figures = {row["data"]: row for row in json.loads(capsys.readouterr().out)}
-    assert set(figures) == {"breast cancer", "wine", "diabetes", "digits"}
+    assert set(figures) == {"breast cancer", "wine", "diabetes", "digits", "Python's docstrings"}
     assert figures["breast cancer"]["tipsai"] > 0.93 and figures["diabetes"]["tipsai"] < 65
     assert figures["digits"]["tipsai"] > 0.97
+    assert figures["Python's docstrings"]["tipsai"] > figures["Python's docstrings"]["linear model"]
     assert cli.main(["demo"]) == 0
     assert "linear model" in capsys.readouterr().out
 

@@ -30,7 +30,6 @@ log = logging.getLogger("tipsai")
 INTERRUPTED_STATUS = 130  # 128 + SIGINT, as shells have it
 RUN_FILES = ("config.json", "checkpoint.tips", "model.tips", "history.csv", "metrics.json")
 FACES = {"tabular": "tipsai.tabular.face", "vision": "tipsai.vision.face", "text": "tipsai.text.face"}
-DEMOS = ("tabular", "vision")
 # The modality, by the name of a model's builder.
 MADE_BY = {
     "tabular": "tabular",
@@ -408,7 +407,7 @@ def _generate(args: argparse.Namespace) -> int:
 
 
 def _demo(args: argparse.Namespace) -> int:
-    figures = [row for name in DEMOS for row in importlib.import_module(FACES[name]).demo()]
+    figures = [row for face in FACES.values() for row in importlib.import_module(face).demo()]
     if args.json:
         print(json.dumps(figures, indent=1))
         return 0

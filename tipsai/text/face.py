@@ -11,11 +11,12 @@ from tipsai.frame.read import read_table, with_predictions
 from tipsai.learner import Learner
 from tipsai.text.classify import text_classifier_learner
 from tipsai.text.data import TextDataLoaders
+from tipsai.text.demo import run as demo
 from tipsai.text.labelled import LabelledText
 from tipsai.text.language import language_model_learner
 
 METRICS = {"classification": ["accuracy"], "multilabel": ["accuracy"], "regression": ["rmse", "mae"]}
-__all__ = ["learner", "predict"]
+__all__ = ["METRICS", "demo", "learner", "predict"]
 
 
 def learner(config: Mapping[str, Any]) -> Learner:
