@@ -267,7 +267,7 @@ def _face(config: dict[str, Any]) -> Any:
     if data.is_file() and _is_picture(data.name):
         raise DataError(f"{data} is a single picture; expected a folder of pictures, a table, or text.")
     name = "text" if config["text"] else _modality(data, bool(config["target"]))
-    for other in set(FACES) - {name}:
+    for other in (face for face in FACES if face != name):
         strange = [option for option in OWN[other] if config.get(option) is not None and option not in OWN[name]]
         if strange:
             raise SettingError(

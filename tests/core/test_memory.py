@@ -44,7 +44,7 @@ def library(monkeypatch):
 @pytest.mark.skipif(memory._library() is None, reason="another C library, or the environment rules its memory")
 def test_freed_blocks_are_used_again_inside_and_given_back_at_the_end():
     with memory.reused():
-        faults(1)
+        faults(3)  # until the blocks have found their places
         inside = faults(10)
     outside = faults(10)
     assert inside < outside / 5

@@ -232,7 +232,7 @@ def test_what_cannot_be_learned_from_is_refused(tmp_path):
         loaders(valid=1.5)
     with pytest.raises(SettingError, match="block_size is 0"):
         loaders(block_size=0)
-    with pytest.raises(SettingError, match="expected TextDataLoaders"):
+    with pytest.raises(SettingError, match="expected running text"):
         language_model_learner(3)
 
 

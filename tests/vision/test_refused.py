@@ -45,7 +45,7 @@ def model(tmp_path_factory):
 
 FOLDERS = {
     "empty": ([], "is empty. Expected pictures: *.jpg"),
-    "only a text": (["!text.txt"], "holds no pictures, but 1 files (1 .txt)"),
+    "only another file": (["!notes.doc"], "holds no pictures, but 1 files (1 .doc)"),
     "one class": (["cat/*3.png"], "the same label, 'cat'; expected at least two classes"),
     "one class and another without pictures": (["cat/*3.png", "!dog/text.txt"], "expected at least two classes"),
     "no classes": (["*3.png"], "without labels; expected a folder for each class"),
@@ -88,7 +88,7 @@ def test_no_folder_and_a_file_in_its_place(refused, pets, tmp_path):
     with pytest.raises(DataError, match="there is no folder pest. Did you mean 'pets'?"):
         ImageDataLoaders.from_folder("pest")
     message = refused("train", pets / "cat" / "0.png")
-    says(message, "0.png is a single picture; expected a folder of pictures, or a table")
+    says(message, "0.png is a single picture; expected a folder of pictures, a table, or text")
     with pytest.raises(DataError, match="is a file; expected a folder of pictures"):
         ImageDataLoaders.from_folder(pets / "cat" / "0.png")
     message = refused("train", "pets", "--test", pets / "cat" / "0.png", "--out", "run")
