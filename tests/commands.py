@@ -52,6 +52,23 @@ def assert_same_weights(left, right):
     assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
+def resumes_to_the_same_weights(command, capsys):
+    """Stops a training into the folder run, goes on with it, and compares it with one that was not stopped.
+
+    Args:
+        command: of the training, with "--out", "run" at its end.
+        capsys: pytest's.
+    """
+    interrupted(*command)
+    figures = []
+    for rest in (["run", "--resume"], ["whole"]):
+        assert cli.main([*command[:-1], *rest, "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        figures.append({k: v for k, v in found.items() if k not in ("train_seconds", "tokens_per_second")})
+    assert_same_weights("run/model.tips", "whole/model.tips")
+    assert figures[0] == figures[1]
+
+
 def keeps_the_minutes(command, capsys):
     """Trains for 0.05 minutes: they are used, not exceeded by much, and the steps that they allow are stored."""
     began = time.perf_counter()

@@ -3,19 +3,16 @@
 import argparse
 import contextlib
 import datetime
-import importlib
-import itertools
 import json
 import logging
 import math
-import mimetypes
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tipsai import __version__
+from tipsai import __version__, faces
 from tipsai.core.errors import (
     DataError,
     OutputError,
@@ -29,27 +26,9 @@ from tipsai.core.errors import (
 log = logging.getLogger("tipsai")
 INTERRUPTED_STATUS = 130  # 128 + SIGINT, as shells have it
 RUN_FILES = ("config.json", "checkpoint.tips", "model.tips", "history.csv", "metrics.json")
-FACES = {"tabular": "tipsai.tabular.face", "vision": "tipsai.vision.face", "text": "tipsai.text.face"}
-# The modality, by the name of a model's builder.
-MADE_BY = {
-    "tabular": "tabular",
-    "vision": "vision",
-    "unet": "vision",
-    "transformer": "text",
-    "text_classifier": "text",
-}
-WORDS = {"tabular": "tables", "vision": "pictures", "text": "text"}
-# Options of one modality alone.
-OWN = {
-    "tabular": ("target", "kind", "ignore"),
-    "vision": ("size", "arch", "pretrained", "weights"),
-    "text": ("text", "target", "tokenizer"),
-}
 TASKS = ("classification", "regression", "multilabel", "segmentation")
-TEXT_ENDINGS = (".txt", ".md", ".text", ".rst", ".py", ".tex")  # of running text
-LOOKED_INTO = 1000  # folders at most, to see what a folder holds
 COMMON = ("data", "test", "task", "epochs", "minutes", "lr", "bs", "seed", "device")
-REMEMBERED = (*COMMON, *dict.fromkeys(option for options in OWN.values() for option in options))
+REMEMBERED = (*COMMON, *dict.fromkeys(option for options in faces.OWN.values() for option in options))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -182,7 +161,7 @@ def _train(args: argparse.Namespace) -> int:
         from tipsai.core import rng
 
         config["seed"] = rng.draw_seed()  # before the split, which must be the same when the run is resumed
-    learn = _face(config).learner(config)
+    learn = faces.face(faces.of_data(config)).learner(config)
     n_epochs = config.get("n_epochs") or config["epochs"]
     if n_epochs is None and config["minutes"] is not None:
         from tipsai.experiment.budget import epochs_within
@@ -256,41 +235,6 @@ def _open_run(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
     return out, config
 
 
-def _face(config: dict[str, Any]) -> Any:
-    """The modality that the data are of: a folder holds pictures or text, a file is a table or text.
-
-    Raises:
-        DataError: the file is a picture.
-        SettingError: an option is given that this modality does not have, and would be ignored.
-    """
-    data = Path(config["data"])
-    if data.is_file() and _is_picture(data.name):
-        raise DataError(f"{data} is a single picture; expected a folder of pictures, a table, or text.")
-    name = "text" if config["text"] else _modality(data, bool(config["target"]))
-    for other in (face for face in FACES if face != name):
-        strange = [option for option in OWN[other] if config.get(option) is not None and option not in OWN[name]]
-        if strange:
-            raise SettingError(
-                f"--{strange[0]} is for {WORDS[other]}, and {config['data']} holds {WORDS[name]}; leave it out."
-            )
-    return importlib.import_module(FACES[name])
-
-
-def _is_picture(name: str) -> bool:
-    return (mimetypes.guess_type(name)[0] or "").startswith("image/")
-
-
-def _modality(data: Path, has_target: bool) -> str:
-    """What data hold, by the endings of names; what is not there is taken for what its name looks like."""
-    if not data.is_dir():
-        if data.suffix.lower() in TEXT_ENDINGS and not has_target:
-            return "text"
-        return "tabular" if data.exists() or data.suffix or has_target else "vision"
-    names = [name for _, _, names in itertools.islice(os.walk(data), LOOKED_INTO) for name in names]
-    texts = sum(Path(name).suffix.lower() in TEXT_ENDINGS for name in names)
-    return "text" if texts > sum(map(_is_picture, names)) else "vision"
-
-
 def _report(out: Path, figures: dict[str, float], as_json: bool) -> int:
     if as_json:
         print(_as_json(figures))
@@ -347,12 +291,12 @@ def _predict(args: argparse.Namespace) -> int:
     if ending not in (".csv", ""):
         raise SettingError(f"--out is {args.out}; expected a name that ends in .csv.")
     learn = load_learner(args.artifact)
-    name = MADE_BY.get(learn.builder.name if learn.builder is not None else "")
-    if name is None:
-        raise DataError(f"{args.artifact} holds no model for {' or '.join(WORDS.values())}.")
+    name = faces.of_model(args.artifact, learn.builder.name if learn.builder is not None else None)
     if args.tta and name != "vision":
-        raise SettingError(f"--tta is for pictures, and {args.artifact} holds a model of {WORDS[name]}; leave it out.")
-    face, out = importlib.import_module(FACES[name]), args.out
+        raise SettingError(
+            f"--tta is for pictures, and {args.artifact} holds a model of {faces.WORDS[name]}; leave it out."
+        )
+    face, out = faces.face(name), args.out
     options: dict[str, Any] = {"tta": True} if args.tta else {}
     if not ending:
         options["masks"] = _folder_of_masks(args.out, getattr(learn.dls, "task", ""))
@@ -407,7 +351,7 @@ def _generate(args: argparse.Namespace) -> int:
 
 
 def _demo(args: argparse.Namespace) -> int:
-    figures = [row for face in FACES.values() for row in importlib.import_module(face).demo()]
+    figures = [row for name in faces.FACES for row in faces.face(name).demo()]
     if args.json:
         print(json.dumps(figures, indent=1))
         return 0

@@ -314,8 +314,9 @@ class Learner:
             raise
         finally:
             self.history, self.stop_reason = st.history, st.stop_reason
-            self.n_steps, self.train_seconds = st.first_step + st.step, st.first_seconds + st.seconds
-            self.n_batches += st.step * fit.accumulate
+            n_before, self.n_steps = self.n_steps, st.first_step + st.step
+            self.n_batches += (self.n_steps - n_before) * fit.accumulate
+            self.train_seconds = st.first_seconds + st.seconds
         if not done or st.stop_reason != INTERRUPTED:
             self.n_fits += 1
 

@@ -1,4 +1,4 @@
-"""Reading artifacts. The two tables are all that an artifact can name; nothing else is imported for it."""
+"""Reading artifacts. The tables below are all that an artifact can name; nothing else is imported for it."""
 
 import importlib
 from collections.abc import Callable

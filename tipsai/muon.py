@@ -52,7 +52,7 @@ class Muon(torch.optim.AdamW):
     def _turn(self, group: dict[str, Any]) -> None:
         """Steps of a group's matrices; those of one shape are made orthogonal together."""
         beta = group["betas"][0]
-        alike: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
+        alike: dict[Any, list[tuple[Tensor, Tensor]]] = {}
         for p in group["params"]:
             if p.grad is not None:
                 state = self.state[p]
@@ -61,8 +61,8 @@ class Muon(torch.optim.AdamW):
                 state["step"] += 1  # AdamW looks for it when a state is loaded
                 state["exp_avg"].lerp_(p.grad, 1 - beta)
                 ahead = torch.lerp(p.grad, state["exp_avg"], beta).flatten(1)
-                alike.setdefault(ahead.shape, []).append((p, ahead))
-        for shape, pairs in alike.items():
+                alike.setdefault((ahead.shape, ahead.dtype, ahead.device), []).append((p, ahead))
+        for (shape, *_), pairs in alike.items():
             updates = orthogonal(torch.stack([ahead for _, ahead in pairs]))
             scale = MATCHED_RMS * math.sqrt(max(shape))
             for (p, _), update in zip(pairs, updates, strict=True):

@@ -1,6 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as hyp
 
+from tipsai.frame.targets import valid_share
 from tipsai.tabular import defaults
 
 ROWS = hyp.integers(2, 10_000_000)
@@ -12,7 +13,7 @@ def test_the_rules_stay_within_their_bounds_and_follow_the_rows(n):
     assert 32 <= defaults.for_table(n, 10).n_bins <= 128
     for task in ("regression", "classification", "multilabel"):
         assert 1 <= defaults.n_epochs(n, task) <= 30 and defaults.n_epochs(n, task) >= defaults.n_epochs(2 * n, task)
-    assert defaults.valid_share(n) in (0.1, 0.2)
+    assert valid_share(n) in (0.1, 0.2)
 
 
 @given(n=ROWS, columns=hyp.integers(0, 20_000))

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from commands import assert_same_weights, interrupted, process
+from commands import process, resumes_to_the_same_weights
 
 from tipsai import cli
 from tipsai.text import defaults
@@ -70,15 +70,7 @@ def test_ctrl_c_and_resume_end_in_the_very_same_weights(folder, capsys, monkeypa
     monkeypatch.chdir(folder)
     (folder / "sayings.txt").write_text(TEXT[:1500])
     command = [*TRAIN, "--epochs", "8", "--bs", "4", "--out", "run"]
-    interrupted(*command)
-    assert cli.main([*command, "--resume", "--json"]) == 0
-    resumed = json.loads(capsys.readouterr().out)
-    assert cli.main([*command[:-1], "whole", "--json"]) == 0
-    whole = json.loads(capsys.readouterr().out)
-    assert_same_weights("run/model.tips", "whole/model.tips")
-    for figures in (resumed, whole):
-        del figures["train_seconds"], figures["tokens_per_second"]
-    assert resumed == whole
+    resumes_to_the_same_weights(command, capsys)
 
 
 def test_a_table_with_text_is_classified(folder, capsys):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from commands import assert_same_weights, interrupted, keeps_the_minutes, process
+from commands import keeps_the_minutes, process, resumes_to_the_same_weights
 from pictures import encoded, smooth, tree, write
 from PIL import Image
 
@@ -101,14 +101,7 @@ def test_minutes_are_kept_and_the_steps_stored(capsys):
 
 def test_ctrl_c_and_resume_end_in_the_very_same_weights(folder, capsys):
     command = [*TRAIN, "--epochs", "8", "--bs", "4", "--out", "run"]
-    interrupted(*command)
-    assert cli.main([*command, "--resume", "--json"]) == 0
-    resumed = json.loads(capsys.readouterr().out)
-    assert cli.main([*command[:-1], "whole", "--json"]) == 0
-    whole = json.loads(capsys.readouterr().out)
-    assert_same_weights("run/model.tips", "whole/model.tips")
-    del resumed["train_seconds"], whole["train_seconds"]
-    assert resumed == whole
+    resumes_to_the_same_weights(command, capsys)
 
 
 def test_pictures_that_cannot_be_read_are_said_and_the_run_goes_on(capsys, folder):

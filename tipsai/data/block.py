@@ -199,6 +199,25 @@ class CategoryBlock(Block):
         return cls(d["labels"])
 
 
+def weighted_loss(target: Block, given: str | Mapping[Any, float], codes: Tensor, loss_fn: Any) -> Loss:
+    """Cross-entropy with weights of the classes, in place of the target's own loss (DA13).
+
+    Args:
+        target: of one class.
+        given: see CategoryBlock.class_weight.
+        codes: the training targets, int [n].
+        loss_fn: the user's; None without.
+
+    Raises:
+        SettingError: the target is another, or the user has a loss.
+    """
+    if not isinstance(target, CategoryBlock) or loss_fn is not None:
+        raise SettingError(
+            "class_weights needs a classification with the default loss; otherwise give loss_fn its own weights."
+        )
+    return CrossEntropy(class_weight=target.class_weight(given, codes))
+
+
 def _collection(item: Iterable[Any]) -> Iterable[Any]:
     if isinstance(item, str) or not isinstance(item, Iterable):
         raise DataError(f"an item has the labels {item!r}; expected a collection of labels, such as {[item]!r}.")

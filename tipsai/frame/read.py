@@ -168,6 +168,14 @@ def _ragged(path: Path, encoding: str, separator: str, n: int) -> DataError | No
     return None
 
 
+def read_parts(valid: str | Path | float | None, test: str | Path | None) -> dict[str, Any]:
+    """The arguments valid_df, valid and test_df of from_df, from files; valid may be a share."""
+    parts: dict[str, Any] = {"test_df": read_table(test)} if test is not None else {}
+    if isinstance(valid, str | Path):
+        return parts | {"valid_df": read_table(valid)}
+    return parts if valid is None else parts | {"valid": valid}
+
+
 def as_frame(items: Any) -> pd.DataFrame:
     """Rows in any usual form as a DataFrame with text column names."""
     if isinstance(items, str | Path):

@@ -1,7 +1,7 @@
 """A table's target columns: the task that they set, and their values as a block encodes them."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,65 @@ from tipsai.core.errors import ColumnError, DataError, SettingError, listing, ne
 from tipsai.data.block import Block, CategoryBlock, MultiCategoryBlock, RegressionBlock
 from tipsai.data.processor import key
 from tipsai.data.split import Split, random_split, stratified_split
+from tipsai.frame.read import named
 from tipsai.frame.values import distinct, is_boolean, is_number, numbers_of, to_number, yes_or_no
 
 log = logging.getLogger("tipsai")
 TASKS = ("classification", "regression", "multilabel")
 MOST_CLASSES = 10  # distinct whole numbers up to which a target counts as classes
+TASK_OF: dict[type[Block], str] = {
+    CategoryBlock: "classification",
+    RegressionBlock: "regression",
+    MultiCategoryBlock: "multilabel",
+}
+
+
+def valid_share(n_rows: int) -> float:
+    """The share of rows drawn for validation: 20%, and 10% from 10,000 rows on."""
+    return 0.2 if n_rows < 10_000 else 0.1
+
+
+def parts_of(
+    tables: Mapping[str, pd.DataFrame | None],
+    targets: Sequence[str],
+    needed: Sequence[str] = (),
+    of_training: Sequence[str] = (),
+    *,
+    task: str | None = None,
+    splitter: Callable[[pd.DataFrame], Split] | None = None,
+    valid: float | None = None,
+    seed: int = 0,
+) -> tuple[str, dict[str, pd.DataFrame]]:
+    """The task that a table's targets set, and the rows of each part whose targets are all there.
+
+    Args:
+        tables: "train" and, where given, "valid" and "test"; validation rows are drawn from train without.
+        targets: the target columns.
+        needed: other columns that every table must have.
+        of_training: and those that the training table must.
+        task: where it is given.
+        splitter: from the training table to a Split.
+        valid: the share of its rows that validate; valid_share by default.
+        seed: of the draw.
+
+    Raises:
+        ColumnError: columns are not there.
+        SettingError: more than one way to validate is given, or the task does not fit.
+        DataError: there is nothing to learn from.
+    """
+    parts = {name: named(table, name) for name, table in tables.items() if table is not None}
+    for name, frame in parts.items():
+        check_columns(frame, [*needed, *targets, *(of_training if name == "train" else ())], name)
+        parts[name] = with_target(frame, targets, name)
+    train = parts["train"]
+    if len(train) < 2:
+        raise DataError(f"there is {len(train)} row to train on; expected at least 2, and rather hundreds.")
+    task = task_of(train, targets, task)
+    if "valid" not in parts:
+        parts |= split_frame(train, targets, task, splitter, valid, seed)
+    elif splitter is not None or valid is not None:
+        raise SettingError("both valid_df and a split are given; give one of them.")
+    return task, parts
 
 
 def infer_task(column: pd.Series) -> str:
@@ -195,7 +249,6 @@ def split_frame(
     task: str,
     splitter: Callable[[pd.DataFrame], Split] | None,
     share: float | None,
-    usual: float,
     seed: int,
 ) -> dict[str, pd.DataFrame]:
     """Rows to train, validate and perhaps test on: by a splitter, or a share at random, of each class alike.
@@ -205,8 +258,7 @@ def split_frame(
         targets: the target columns.
         task: what they set; see task_of.
         splitter: from the frame to a Split.
-        share: of the rows that validate.
-        usual: that share where neither is given.
+        share: of the rows that validate; valid_share by default.
         seed: of the draw.
 
     Raises:
@@ -218,7 +270,7 @@ def split_frame(
             raise SettingError("both splitter and valid are given, and valid would be ignored; give one of them.")
         split = splitter(frame)
     else:
-        share = usual if share is None else share
+        share = valid_share(len(frame)) if share is None else share
         if task == "classification":
             places, found = distinct(frame[targets[0]])
             names = np.array([key(value) for value in found])

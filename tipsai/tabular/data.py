@@ -7,23 +7,13 @@ from typing import Any, Self
 
 import pandas as pd
 
-from tipsai.core.errors import DataError, SettingError, listing
-from tipsai.data.block import Block, CategoryBlock, RegressionBlock
+from tipsai.core.errors import SettingError, listing
+from tipsai.data.block import Block
 from tipsai.data.dataloaders import DataLoaders
 from tipsai.data.loaders import EVAL_ROWS, Loader, RowLoader, check_bs
 from tipsai.data.split import Split
-from tipsai.frame.read import as_frame, named, read_table
-from tipsai.frame.targets import (
-    check_columns,
-    encode_target,
-    fit_target,
-    row_weights,
-    split_frame,
-    target_block,
-    target_names,
-    task_of,
-    with_target,
-)
+from tipsai.frame.read import as_frame, read_parts, read_table
+from tipsai.frame.targets import TASK_OF, encode_target, fit_target, parts_of, row_weights, target_block, target_names
 from tipsai.tabular import defaults
 from tipsai.tabular.infer import Kind, describe, infer_kinds
 from tipsai.tabular.table import TableBlock
@@ -85,25 +75,16 @@ class TabularDataLoaders(DataLoaders):
             ColumnError: columns are not there.
         """
         targets = target_names(target)
-        frames = {"train": df, "valid": valid_df, "test": test_df}
-        tables = {name: named(frame, name) for name, frame in frames.items() if frame is not None}
-        for name, frame in tables.items():
-            training_only = [*([weights] if weights else []), *ignore] if name == "train" else []
-            check_columns(frame, [*targets, *training_only], name)
-            tables[name] = with_target(frame, targets, name)
-        if len(tables["train"]) < 2:
-            raise DataError(
-                f"there is {len(tables['train'])} row to train on; expected at least 2, and rather hundreds."
-            )
         made = cls(None)
-        made.task = task_of(tables["train"], targets, task or (like.task if like is not None else None))
-        parts = dict(tables)
-        if valid_df is None:
-            parts |= split_frame(
-                tables["train"], targets, made.task, splitter, valid, defaults.valid_share(len(tables["train"])), seed
-            )
-        elif splitter is not None or valid is not None:
-            raise SettingError("both valid_df and a split are given; give one of them.")
+        made.task, parts = parts_of(
+            {"train": df, "valid": valid_df, "test": test_df},
+            targets,
+            of_training=[*([weights] if weights else []), *ignore],
+            task=task or (like.task if like is not None else None),
+            splitter=splitter,
+            valid=valid,
+            seed=seed,
+        )
         if like is not None:
             if kinds or ignore or task or not text:
                 raise SettingError("like is given, so kinds, ignore, task and text would be ignored; leave them out.")
@@ -164,21 +145,13 @@ class TabularDataLoaders(DataLoaders):
         **options: Any,
     ) -> Self:
         """From a CSV, TSV or Parquet file, and others for validation and test. For the other arguments see from_df."""
-        more: dict[str, Any] = {"test_df": read_table(test)} if test is not None else {}
-        if isinstance(valid, str | Path):
-            more["valid_df"] = read_table(valid)
-        elif valid is not None:
-            more["valid"] = valid
-        return cls.from_df(read_table(path), target, **more, **options)
+        return cls.from_df(read_table(path), target, **read_parts(valid, test), **options)
 
     @classmethod
     def for_prediction(cls, blocks: tuple[Block, Block]) -> Self:
         """Loaders without rows, for a reloaded model."""
         made = cls(None, blocks=blocks)
-        made.kinds, made.task = (
-            [],
-            {CategoryBlock: "classification", RegressionBlock: "regression"}.get(type(blocks[1]), "multilabel"),
-        )
+        made.kinds, made.task = [], TASK_OF[type(blocks[1])]
         return made
 
     @property

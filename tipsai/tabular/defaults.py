@@ -63,8 +63,3 @@ def n_epochs(n_rows: int, task: str, most_codes: int = 0) -> int:
     if task != "regression" and most_codes * 20 > n_rows:
         passes, least, most = passes / 2, least / 2, most / 2
     return int(min(most, max(least, round(passes * math.sqrt(10_000 / max(1, n_rows))))))
-
-
-def valid_share(n_rows: int) -> float:
-    """The share of rows drawn for validation: 20%, and 10% from 10,000 rows on."""
-    return 0.2 if n_rows < 10_000 else 0.1

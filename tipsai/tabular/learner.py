@@ -7,9 +7,9 @@ from tipsai.artifact import Builder
 from tipsai.callbacks import MixUp
 from tipsai.core import rng
 from tipsai.core.errors import SettingError
-from tipsai.data.block import CategoryBlock
+from tipsai.data.block import weighted_loss
 from tipsai.learner import Learner
-from tipsai.losses import CrossEntropy, as_loss
+from tipsai.losses import as_loss
 from tipsai.optim import n_parameters, scale_lr
 from tipsai.settings import Settings, choose
 from tipsai.tabular.columns import Category
@@ -98,11 +98,7 @@ def tabular_learner(
         model = TabularModel(**arguments)
     base = as_loss(loss_fn) if loss_fn is not None else target.default_loss()
     if class_weights is not None:
-        if not isinstance(target, CategoryBlock) or loss_fn is not None:
-            raise SettingError(
-                "class_weights needs a classification with the default loss; otherwise give loss_fn its own weights."
-            )
-        base = CrossEntropy(class_weight=target.class_weight(class_weights, rows.y[0]))
+        base = weighted_loss(target, class_weights, rows.y[0], loss_fn)
     extra = [MixUp(target, mixup, inside=True)] if mixup else []
     default_lr = None
     if options.get("opt", "adamw") == "adamw":

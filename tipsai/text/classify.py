@@ -10,9 +10,8 @@ from torch import Tensor
 from tipsai.artifact import Builder
 from tipsai.core import rng
 from tipsai.core.errors import SettingError, listing
-from tipsai.data.block import Block, CategoryBlock
+from tipsai.data.block import Block, CategoryBlock, weighted_loss
 from tipsai.learner import Learner
-from tipsai.losses import CrossEntropy
 from tipsai.optim import scale_lr
 from tipsai.settings import Settings, choose
 from tipsai.text import defaults, ridge
@@ -21,7 +20,6 @@ from tipsai.text.labelled import LabelledText
 from tipsai.text.language import LanguageModelLearner
 from tipsai.text.rows import TextLoader
 from tipsai.text.tokenizers import described
-from tipsai.text.transformer import Transformer
 
 
 def text_classifier_learner(
@@ -64,19 +62,19 @@ def text_classifier_learner(
         raise SettingError(
             f"dls is a {type(dls).__name__}; expected labelled texts, for instance TextDataLoaders.from_df(df, text='...', target='...')."
         )
-    settings = Settings()
+    settings, target = Settings(), dls.blocks[1]
     given = {"dim": dim, "hidden": hidden, "act": act}
     chosen = choose(defaults.Classifier(), given | {"dropout": dropout, "wd": wd}, settings)
     wd, dropout = chosen.pop("wd"), chosen.pop("dropout")
-    target = dls.blocks[1]
-    network: dict[str, Any] = {"network": "convolutions"}
+    arguments: dict[str, Any] = {"n_grams": dls.block.grams.n, "n_out": target.n_out, "dropout": dropout}
     if encoder is None:
-        network["arguments"] = {"n_tokens": dls.block.tokenizer.n_tokens, "dropout": dropout, **chosen}
+        inside = {"n_tokens": dls.block.tokenizer.n_tokens, "dropout": dropout, **chosen}
+        arguments |= {"network": "convolutions", "arguments": inside}
     else:
-        _fits(encoder, dls, given)
-        network = {"network": "encoder", "arguments": encoder.builder.arguments if encoder.builder else {}}
+        arguments |= {"network": "encoder", "arguments": _arguments(encoder, dls, given)}
         options.setdefault("splitter", groups)
-    arguments = {**network, "n_grams": dls.block.grams.n, "n_out": target.n_out, "dropout": dropout}
+        for name in given:
+            del settings[name]  # of a network that is not built
     seed = rng.draw_seed() if seed is None else seed
     with rng.preserved():
         rng.seed_everything(rng.derive(seed, "model"))
@@ -85,11 +83,7 @@ def text_classifier_learner(
         model.network.body.load_state_dict(encoder.model.state_dict())  # type: ignore[union-attr]
     _fit_linear(model, dls.train, target, rng.derive(seed, "folds"))
     if class_weights is not None:
-        if not isinstance(target, CategoryBlock) or "loss_fn" in options:
-            raise SettingError(
-                "class_weights needs a classification with the default loss; otherwise give loss_fn its own weights."
-            )
-        options["loss_fn"] = CrossEntropy(class_weight=target.class_weight(class_weights, dls.train.rows.y[0]))
+        options["loss_fn"] = weighted_loss(target, class_weights, dls.train.rows.y[0], options.get("loss_fn"))
     default_lr: Any = defaults.CLASSIFIER_LR * scale_lr(1.0, dls.bs, dls.base_bs or dls.bs)
     if encoder is not None:
         n = len(groups(model))
@@ -101,9 +95,9 @@ def text_classifier_learner(
     return learn
 
 
-def _fits(encoder: LanguageModelLearner, dls: LabelledText, given: Mapping[str, Any]) -> None:
-    """Raises SettingError unless a language model can be the encoder of these texts."""
-    if not isinstance(encoder, LanguageModelLearner) or not isinstance(encoder.model, Transformer):
+def _arguments(encoder: LanguageModelLearner, dls: LabelledText, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a language model's transformer; SettingError unless it can be the encoder of these texts."""
+    if not isinstance(encoder, LanguageModelLearner) or encoder.builder is None:
         raise SettingError(
             f"encoder is a {type(encoder).__name__}; expected what language_model_learner made, with its own transformer."
         )
@@ -114,6 +108,7 @@ def _fits(encoder: LanguageModelLearner, dls: LabelledText, given: Mapping[str, 
     ignored = [name for name, value in given.items() if value is not None]
     if ignored:
         raise SettingError(f"encoder is given, so {listing(ignored)} would be ignored; leave it out.")
+    return encoder.builder.arguments
 
 
 def _fit_linear(model: TextClassifier, loader: TextLoader, target: Block, seed: int) -> None:

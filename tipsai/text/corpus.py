@@ -13,7 +13,7 @@ from tipsai.data.processor import is_missing
 
 PIECE = 1 << 24  # bytes or characters read at a time
 LOOKED_AT = 1 << 16  # bytes of a file by which text is told from other things
-ENDINGS = (".txt", ".md", ".text", ".rst", ".py", ".tex", ".html", ".xml", ".csv", ".json", ".jsonl")
+ENDINGS = (".txt", ".md", ".text", ".rst", ".py", ".tex", ".html", ".xml")  # of running text
 TAILS_BELOW = 20  # documents; of fewer the end of each validates, of more some of them
 
 

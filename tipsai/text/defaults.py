@@ -49,8 +49,3 @@ ENCODER_SPREAD = 10.0  # rate of the last layer over that of a language model's 
 def n_epochs_texts(n_texts: int) -> int:
     """Passes over labelled texts: about 60,000 texts seen, between 3 and 10 passes."""
     return int(min(10, max(3, round(60_000 / max(1, n_texts)))))
-
-
-def valid_share(n_texts: int) -> float:
-    """The share of labelled texts drawn for validation: 20%, and 10% from 10,000 texts on."""
-    return 0.2 if n_texts < 10_000 else 0.1

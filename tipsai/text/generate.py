@@ -1,6 +1,6 @@
-"""Text from a language model, token by token."""
+"""Text from a language model: tokens as they are drawn, and their text as it is written."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from tipsai.core import rng
 from tipsai.core.errors import SettingError, require_positive
 from tipsai.core.evaluate import evaluating
+from tipsai.text.tokenizers import Tokenizer
+
+SAID = 8  # tokens before new ones with which these are decoded, since some tokenizers join them
 
 
 def pick(logits_v: Tensor, temperature: float, top_k: int | None, top_p: float, generator: torch.Generator) -> int:
@@ -107,3 +110,34 @@ def _drawn(
             return
         context.append(token)
         yield token
+
+
+def written(coder: Tokenizer, context: Sequence[int], tokens: Iterable[int]) -> Iterator[str]:
+    """The text of tokens that follow others, as soon as its characters are complete."""
+    said, pending = list(context)[-SAID:], list[int]()
+    for token in tokens:
+        pending.append(token)
+        before, text = coder.decode(said), coder.decode(said + pending)
+        if not text.endswith("\N{REPLACEMENT CHARACTER}") or len(pending) >= SAID:
+            yield text[len(before) :]
+            said, pending = (said + pending)[-SAID:], []
+
+
+def until(pieces: Iterable[str], stop: str) -> Iterator[str]:
+    """Pieces of a text up to where another text begins."""
+    if not stop:
+        raise SettingError("stop is empty; give the text that ends it, or leave it out.")
+    return _until(pieces, stop)
+
+
+def _until(pieces: Iterable[str], stop: str) -> Iterator[str]:
+    held = ""
+    for piece in pieces:
+        held += piece
+        if stop in held:
+            yield held[: held.index(stop)]
+            return
+        kept = next((k for k in range(min(len(stop) - 1, len(held)), 0, -1) if stop.startswith(held[-k:])), 0)
+        yield held[: len(held) - kept]
+        held = held[len(held) - kept :]
+    yield held

@@ -11,22 +11,13 @@ import pandas as pd
 from torch import Tensor
 
 from tipsai.core.errors import DataError, SettingError, listing
-from tipsai.data.block import Block, CategoryBlock, RegressionBlock
+from tipsai.data.block import Block
 from tipsai.data.dataloaders import DataLoaders
 from tipsai.data.loaders import EVAL_ROWS, Loader, RowLoader, check_bs
 from tipsai.data.processor import is_missing
 from tipsai.data.split import PARTS, Split
-from tipsai.frame.read import as_frame, named, read_table
-from tipsai.frame.targets import (
-    check_columns,
-    encode_target,
-    fit_target,
-    split_frame,
-    target_block,
-    target_names,
-    task_of,
-    with_target,
-)
+from tipsai.frame.read import as_frame, read_parts, read_table
+from tipsai.frame.targets import TASK_OF, check_columns, encode_target, fit_target, parts_of, target_block, target_names
 from tipsai.text import corpus, defaults
 from tipsai.text.augment import TextAugmentation, translate_back
 from tipsai.text.blocks import TextBlock
@@ -91,19 +82,16 @@ class LabelledText(DataLoaders):
         both = sorted({*columns} & {*targets})
         if both or not columns:
             raise SettingError(f"text is {text!r} and target {target!r}; expected columns of their own.")
-        frames = {"train": df, "valid": valid_df, "test": test_df}
-        tables = {name: named(frame, name) for name, frame in frames.items() if frame is not None}
-        for name, frame in tables.items():
-            check_columns(frame, [*columns, *targets], name)
-            tables[name] = with_target(frame, targets, name)
         made = cls(None)
-        made.task = task_of(tables["train"], targets, task)
-        parts = dict(tables)
-        if valid_df is None:
-            usual = defaults.valid_share(len(tables["train"]))
-            parts |= split_frame(tables["train"], targets, made.task, splitter, valid, usual, seed)
-        elif splitter is not None or valid is not None:
-            raise SettingError("both valid_df and a split are given; give one of them.")
+        made.task, parts = parts_of(
+            {"train": df, "valid": valid_df, "test": test_df},
+            targets,
+            columns,
+            task=task,
+            splitter=splitter,
+            valid=valid,
+            seed=seed,
+        )
         made.item_column = "text"
         made.items = {name: texts_of(frame, columns) for name, frame in parts.items() if len(frame)}
         y_block = target_block(parts["train"], targets, made.task)
@@ -135,12 +123,7 @@ class LabelledText(DataLoaders):
         **options: Any,
     ) -> Self:
         """From a CSV, TSV or Parquet file, and others for validation and test. For the other arguments see from_df."""
-        more: dict[str, Any] = {"test_df": read_table(test)} if test is not None else {}
-        if isinstance(valid, str | Path):
-            more["valid_df"] = read_table(valid)
-        elif valid is not None:
-            more["valid"] = valid
-        return cls.from_df(read_table(path), text, target, **more, **options)
+        return cls.from_df(read_table(path), text, target, **read_parts(valid, test), **options)
 
     @classmethod
     def from_folder(cls, path: str | Path, **options: Any) -> Self:
@@ -166,8 +149,7 @@ class LabelledText(DataLoaders):
     def for_prediction(cls, blocks: tuple[Block, Block]) -> Self:
         """Loaders without texts, for a reloaded model."""
         made = cls(None, blocks=blocks)
-        kinds: dict[type[Block], str] = {CategoryBlock: "classification", RegressionBlock: "regression"}
-        made.task = kinds.get(type(blocks[1]), "multilabel")
+        made.task = TASK_OF[type(blocks[1])]
         return made
 
     @property

@@ -1,6 +1,6 @@
 """One line from running text to a Learner of a language model."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -12,12 +12,9 @@ from tipsai.learner import Learner
 from tipsai.optim import OptSpec, n_parameters, scale_lr
 from tipsai.settings import Settings, choose
 from tipsai.text import defaults
-from tipsai.text.generate import stream
+from tipsai.text.generate import stream, until, written
 from tipsai.text.running import RunningText
-from tipsai.text.tokenizers import Tokenizer
 from tipsai.text.transformer import Transformer
-
-SAID = 8  # tokens before new ones with which these are decoded, since some tokenizers join them
 
 
 def language_model_learner(
@@ -118,40 +115,9 @@ class LanguageModelLearner(Learner):
         coder = self.dls.tokenizer
         context: list[int] = coder.encode(prompt).tolist() or [coder.end]
         how |= {"block_size": self.dls.block_size, "end": coder.end, "output": self.output}
-        written = _written(coder, context[-SAID:], stream(self.model, context, n, **how))
-        return written if stop is None else until(written, stop)
+        text = written(coder, context, stream(self.model, context, n, **how))
+        return text if stop is None else until(text, stop)
 
     def generate(self, prompt: str = "\n", n: int = 200, **how: Any) -> str:
         """The prompt and up to n tokens that follow it; for the other arguments see stream."""
         return prompt + "".join(self.stream(prompt, n, **how))
-
-
-def _written(coder: Tokenizer, said: list[int], tokens: Iterable[int]) -> Iterator[str]:
-    """The text of tokens, as soon as its characters are complete."""
-    pending: list[int] = []
-    for token in tokens:
-        pending.append(token)
-        before, text = coder.decode(said), coder.decode(said + pending)
-        if not text.endswith("\N{REPLACEMENT CHARACTER}") or len(pending) >= SAID:
-            yield text[len(before) :]
-            said, pending = (said + pending)[-SAID:], []
-
-
-def until(pieces: Iterable[str], stop: str) -> Iterator[str]:
-    """Pieces of a text up to where another text begins."""
-    if not stop:
-        raise SettingError("stop is empty; give the text that ends it, or leave it out.")
-    return _until(pieces, stop)
-
-
-def _until(pieces: Iterable[str], stop: str) -> Iterator[str]:
-    held = ""
-    for piece in pieces:
-        held += piece
-        if stop in held:
-            yield held[: held.index(stop)]
-            return
-        kept = next((k for k in range(min(len(stop) - 1, len(held)), 0, -1) if stop.startswith(held[-k:])), 0)
-        yield held[: len(held) - kept]
-        held = held[len(held) - kept :]
-    yield held

@@ -1,6 +1,5 @@
 """A linear model of n-grams in closed form, and what it says of texts that it has not seen."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,11 +105,3 @@ def _loss(logits: Tensor, targets: Tensor) -> Tensor:
     if targets.dtype == torch.bool:
         return F.binary_cross_entropy_with_logits(logits, targets.float())
     return F.cross_entropy(logits, targets)
-
-
-def bags_of(features: Sequence[tuple[np.ndarray, np.ndarray]]) -> Bags:
-    """Features of texts, as NGrams encodes them, one after the other."""
-    lengths = torch.tensor([len(ids) for ids, _ in features])
-    ids = np.concatenate([ids for ids, _ in features]) if features else np.zeros(0, np.int64)
-    weights = np.concatenate([w for _, w in features]) if features else np.zeros(0, np.float32)
-    return Bags(torch.from_numpy(ids.astype(np.int64)), torch.from_numpy(weights), F.pad(lengths.cumsum(0), (1, 0)))

@@ -1,5 +1,6 @@
 """Texts in memory, each as its tokens and its n-grams, one after the other in flat arrays."""
 
+import copy
 import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -81,20 +82,22 @@ class TextRows:
         ids = torch.from_numpy(self.grams.flat.astype(np.int64))
         return Bags(ids, torch.from_numpy(self.weights.flat), torch.from_numpy(self.grams.starts))
 
-    def take(self, index: Tensor | slice) -> Batch:
+    def take(self, index: Tensor | slice, tokens: Ragged | None = None) -> Batch:
+        """Some texts; with other tokens in place of their own, where these are given."""
         at = torch.arange(len(self))[index] if isinstance(index, slice) else index
         places = at.numpy()
         y = tuple(t.index_select(0, at) for t in self.y)
-        tokens = torch.from_numpy(self.tokens.padded(places).astype(np.int64))
+        found = self.tokens.padded(places) if tokens is None else tokens.padded(np.arange(len(tokens)))
+        seen = torch.from_numpy(found.astype(np.int64))
         if self.beside is not None:
-            return Batch((tokens, self.beside.index_select(0, at)), y)
+            return Batch((seen, self.beside.index_select(0, at)), y)
         grams = torch.from_numpy(self.grams.padded(places).astype(np.int64))
-        return Batch((tokens, grams, torch.from_numpy(self.weights.padded(places))), y)
+        return Batch((seen, grams, torch.from_numpy(self.weights.padded(places))), y)
 
     def plain(self) -> "TextRows":
         """The same texts as evaluation sees them."""
-        made = TextRows.__new__(TextRows)
-        made.__dict__ |= self.__dict__ | {"beside": None}
+        made = copy.copy(self)
+        made.beside = None
         return made
 
 
@@ -125,9 +128,7 @@ class TextLoader(RowLoader):
             index = order[i : i + self.bs]
             draws = (random.Random(rng.derive(seed, "text", epoch, at)) for at in range(i, i + len(index)))  # noqa: S311
             tokens = [self.changed(item, draw) for item, draw in zip(index.tolist(), draws, strict=True)]
-            batch = self.rows.take(index)
-            padded = Ragged(tokens, np.int64).padded(np.arange(len(tokens)))
-            yield Batch((torch.from_numpy(padded), *batch.x[1:]), batch.y)
+            yield self.rows.take(index, Ragged(tokens, np.int32))
 
     def order(self, seed: int, epoch: int) -> Tensor:
         order, size = rng.order(self.n_items, seed, epoch), self.bs * SORTED
