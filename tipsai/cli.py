@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tipsai import __version__, faces
 from tipsai.core.errors import (
@@ -22,6 +22,9 @@ from tipsai.core.errors import (
     nearest,
     require_positive,
 )
+
+if TYPE_CHECKING:
+    from tipsai.learner import Learner
 
 log = logging.getLogger("tipsai")
 INTERRUPTED_STATUS = 130  # 128 + SIGINT, as shells have it
@@ -83,9 +86,17 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--task", choices=TASKS, help="inferred from the data by default")
     length = train.add_mutually_exclusive_group()
     length.add_argument(
-        "--epochs", type=float, metavar="N", help="passes over the data; by the size of the data by default"
+        "--epochs",
+        type=float,
+        metavar="N",
+        help="passes over the data; by the size of the data by default, and for a language model by time",
     )
-    length.add_argument("--minutes", type=float, metavar="M", help="fit the schedule into so much time")
+    length.add_argument(
+        "--minutes",
+        type=float,
+        metavar="M",
+        help="fit the schedule into so much time; 2.5 for a language model by default",
+    )
     train.add_argument("--lr", type=float, metavar="X", help="peak learning rate")
     train.add_argument("--bs", type=int, metavar="N", help="rows, pictures or windows of text a batch")
     train.add_argument("--seed", type=int, metavar="N", help="drawn and recorded by default")
@@ -162,19 +173,7 @@ def _train(args: argparse.Namespace) -> int:
 
         config["seed"] = rng.draw_seed()  # before the split, which must be the same when the run is resumed
     learn = faces.face(faces.of_data(config)).learner(config)
-    n_epochs = config.get("n_epochs") or config["epochs"]
-    if n_epochs is None and config["minutes"] is not None:
-        from tipsai.experiment.budget import epochs_within
-
-        n_epochs = epochs_within(learn, config["minutes"])
-        log.info(
-            "%.4g minutes are enough for %.4g epochs (%d steps)",
-            config["minutes"],
-            n_epochs,
-            round(n_epochs * len(learn.dls.train or ())),
-        )
-    rule = learn.transfer.n_epochs or learn.dls.n_epochs
-    config["n_epochs"] = rule if n_epochs is None else n_epochs
+    config["n_epochs"] = config.get("n_epochs") or config["epochs"] or _n_epochs(learn, config["minutes"])
     config["n_steps"] = max(1, round(config["n_epochs"] * len(learn.dls.train or ())))
     _write_json(out / "config.json", config)
     fit = learn.fit_one_cycle if learn.transfer.probe is None else learn.fine_tune
@@ -188,6 +187,23 @@ def _train(args: argparse.Namespace) -> int:
     _write_json(out / "metrics.json", figures)  # last: a run with this file is complete
     (out / "checkpoint.tips").unlink(missing_ok=True)
     return _report(out, figures, args.json)
+
+
+def _n_epochs(learn: "Learner", minutes: float | None) -> float:
+    """How many passes fit into so many minutes or, without, suit the data."""
+    rule = learn.transfer.n_epochs or learn.dls.n_epochs
+    limit = learn.dls.minutes if minutes is None else minutes
+    if limit is None:
+        assert rule is not None  # every modality has one
+        return rule
+    from tipsai.experiment.budget import epochs_within
+
+    n_epochs = epochs_within(learn, limit)
+    if minutes is None and rule is not None and rule < n_epochs:
+        return rule
+    n_steps = round(n_epochs * len(learn.dls.train or ()))
+    log.info("%.4g minutes are enough for %.4g epochs (%d steps)", limit, n_epochs, n_steps)
+    return n_epochs
 
 
 def _open_run(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:

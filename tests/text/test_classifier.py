@@ -18,7 +18,7 @@ from tipsai.text import (
     TextAugmentation,
     TextDataLoaders,
     language_model_learner,
-    ridge,
+    linear,
     text_classifier_learner,
     words_that_matter,
 )
@@ -105,21 +105,42 @@ def some_bags(n=30, v=12, seed=0):
 def test_the_linear_model_is_the_least_squares_solution(seed, strength):
     bags, dense = some_bags(seed=seed)
     y = np.random.default_rng(seed).normal(size=(30, 2))
-    w, bias = ridge.solve(bags, torch.tensor(y, dtype=torch.float32), 12, strength)
+    w, bias = linear.ridge(bags, torch.tensor(y, dtype=torch.float32), 12, strength)
     exact = np.linalg.solve(dense.T @ dense + strength * np.eye(12), dense.T @ (y - y.mean(0)))
     np.testing.assert_allclose(bias, y.mean(0), atol=1e-5)
     np.testing.assert_allclose(w, exact, atol=0.01 * np.abs(exact).max())
     np.testing.assert_allclose(bags.times(w), dense @ w.numpy(), atol=1e-5)
 
 
-def test_held_out_scores_come_from_other_texts():
+@pytest.mark.parametrize("kind", ["numbers", "classes", "labels"])
+def test_held_out_scores_come_from_other_texts(kind):
     bags, _ = some_bags(n=40)
-    y = torch.randn(40, 1, generator=torch.Generator().manual_seed(0))
-    before = ridge.held_out(bags, y, 12, seed=0)
+    g = torch.Generator().manual_seed(0)
+    y = torch.randn(40, 1, generator=g) if kind == "numbers" else torch.rand(40, 3, generator=g) < 0.5
+    y = y.int().argmax(1) if kind == "classes" else y
+    before = linear._held_out(bags, _told(y), 12, seed=0)
     changed = y.clone()
-    changed[7] += 100
-    after = ridge.held_out(bags, changed, 12, seed=0)
-    assert after[7] == before[7] and (after != before).sum() >= 30
+    changed[7] = changed[7] + 1 if kind != "labels" else ~changed[7]
+    after = linear._held_out(bags, _told(changed % 3 if kind == "classes" else changed), 12, seed=0)
+    for old, new in zip(before, after, strict=True):
+        assert torch.equal(old[7], new[7])
+    assert (before[0] != after[0]).any(1).sum() >= 30
+    assert bool((before[1] != after[1]).any()) == (kind != "numbers")
+
+
+def _told(y):
+    return torch.nn.functional.one_hot(y, 3).bool() if y.dtype == torch.int64 else y
+
+
+def test_naive_bayes_counts():
+    """Two texts of each of two classes, two features: log ratios as reckoned by hand."""
+    rows = [(np.array(ids, np.int32), np.ones(len(ids), np.float32)) for ids in ([0], [0, 1], [1], [1])]
+    bags = TextRows([np.zeros(0)] * 4, rows).bags()
+    y = torch.tensor([[True, False], [True, False], [False, True], [False, True]])
+    a = linear.SMOOTHING
+    inside, outside = np.array([2 + a, 1 + a]) / (3 + 2 * a), np.array([a, 2 + a]) / (2 + 2 * a)
+    expected = np.log(inside / outside)
+    np.testing.assert_allclose(linear.bayes(bags, y, 2), np.stack([expected, -expected], 1), rtol=1e-5)
 
 
 def test_taking_texts_takes_their_features():
@@ -129,13 +150,20 @@ def test_taking_texts_takes_their_features():
     np.testing.assert_allclose(bags.take(index).times(w), dense[index] @ w.numpy(), atol=1e-5)
 
 
-def test_the_scale_makes_scores_probabilities():
+def test_the_blend_makes_scores_probabilities():
+    """Factors and biases come back that scores were divided by; what is noise gets next to nothing."""
     g = torch.Generator().manual_seed(0)
+    shift = torch.tensor([0.5, 0.0, -0.5])
     logits = 3 * torch.randn(4000, 3, generator=g)
-    y = torch.multinomial(logits.softmax(1), 1, generator=g)[:, 0]
-    assert ridge.scale_of(logits / 10, y) == pytest.approx(10, rel=0.15)
-    yes = torch.rand(4000, 3, generator=g) < logits.sigmoid()
-    assert ridge.scale_of(logits / 10, yes) == pytest.approx(10, rel=0.15)
+    scores = (logits / 10, torch.randn(4000, 3, generator=g))
+    y = torch.multinomial((logits + shift).softmax(1), 1, generator=g)[:, 0]
+    (factor, noise), bias = linear.blend(scores, y)
+    assert factor == pytest.approx(10, rel=0.15) and abs(noise) < 0.2
+    np.testing.assert_allclose(bias - bias.mean(), shift, atol=0.15)
+    yes = torch.rand(4000, 3, generator=g) < (logits + shift).sigmoid()
+    (factor, noise), bias = linear.blend(scores, yes)
+    assert factor == pytest.approx(10, rel=0.15) and abs(noise) < 0.2
+    np.testing.assert_allclose(bias, shift, atol=0.15)
 
 
 # --- rows and loaders ---------------------------------------------------------------------------------------------------

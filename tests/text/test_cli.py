@@ -1,6 +1,5 @@
 """The command line on running text, end to end."""
 
-import functools
 import io
 import json
 
@@ -14,7 +13,7 @@ from tipsai.text import defaults
 
 SAYINGS = ["the cat sat on the mat. ", "a dog ran to the cat!\n", "the mat was on a dog? "]
 TEXT = "".join(SAYINGS[i] for i in np.random.default_rng(0).integers(0, 3, 400))
-TRAIN = ["train", "sayings.txt", "--seed", "3", "--bs", "8"]
+TRAIN = ["train", "sayings.txt", "--seed", "3", "--bs", "8", "--tokenizer", "char"]
 
 
 @pytest.fixture(autouse=True)
@@ -22,8 +21,8 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "sayings.txt").write_text(TEXT)
     (tmp_path / "more.txt").write_text(TEXT[:2000])
     monkeypatch.chdir(tmp_path)
-    small = functools.partial(defaults.LanguageModel, n_layers=1, n_heads=2, dim=16)
-    monkeypatch.setattr(defaults, "LanguageModel", small)
+    monkeypatch.setattr(defaults, "shape", lambda size: (1, 32))
+    monkeypatch.setattr(defaults, "windows", lambda size: (32, 8))
     return tmp_path
 
 
@@ -55,6 +54,23 @@ def test_train_writes_a_run_that_writes(capsys, folder):
     assert capsys.readouterr().out == first
     assert cli.main([*command, "--stop", first[10:12]]) == 0
     assert capsys.readouterr().out == first[: first.index(first[10:12], 3)] + "\n"
+
+
+def test_without_a_word_byte_pairs_are_trained_for_some_time(capsys, folder, monkeypatch):
+    monkeypatch.setattr(defaults, "MINUTES", 0.03)
+    assert cli.main(["train", "sayings.txt", "--seed", "3", "--out", "run"]) == 0
+    err = capsys.readouterr().err
+    assert "vocabulary: 320 (BPETokenizer)" in err or "vocabulary: 2" in err
+    assert "minutes are enough for" in err
+    config = json.loads((folder / "run" / "config.json").read_text())
+    assert 0 < config["n_epochs"] < defaults.MOST_EPOCHS and config["minutes"] is None
+
+
+def test_a_text_with_little_to_teach_ends_before_its_time(capsys, folder, monkeypatch):
+    monkeypatch.setattr(defaults, "MOST_EPOCHS", 1.5)
+    assert cli.main([*TRAIN, "--out", "run"]) == 0
+    assert "minutes are enough" not in capsys.readouterr().err
+    assert json.loads((folder / "run" / "metrics.json").read_text())["n_epochs"] == 2
 
 
 def test_a_folder_of_texts_is_text(folder, capsys):
@@ -111,12 +127,15 @@ def test_a_reader_who_goes_away_is_no_error(folder):
         (["train", "table.csv", "--text", "c", "--target", "b"], "no column 'c'"),
         (["train", "sayings.txt", "--size", "32"], "--size is for pictures, and sayings.txt holds text; leave it out"),
         (["train", "sayings.txt", "--tokenizer", "chars"], "no tokenizer 'chars'. Did you mean 'char'?"),
-        (["train", "short.txt"], "the training text has"),
+        (["train", "short.txt", "--tokenizer", "char"], "the training text has 10 tokens, no more than a window of 32"),
+        (["train", "short.txt"], "the training text has 3 tokens"),
+        (["train", "word.txt"], "the text is too short: a split of it has 1 tokens"),
         (["generate", "sayings.txt"], "sayings.txt"),
     ],
 )
 def test_mistakes_are_refused(args, words, refused, folder):
-    (folder / "short.txt").write_text("short\n")
+    (folder / "short.txt").write_text("a short one\n")
+    (folder / "word.txt").write_text("short\n")
     (folder / "table.csv").write_text("a,b\nsome text,1\nmore text,2\n")
     assert words in refused(*args)
 

@@ -3,7 +3,8 @@ import pytest
 
 from tipsai.core.errors import SettingError
 from tipsai.text import planning
-from tipsai.text.planning import plan, scaling_fit, shape
+from tipsai.text.defaults import shape
+from tipsai.text.planning import plan, scaling_fit
 
 
 @pytest.fixture

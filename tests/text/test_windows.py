@@ -73,7 +73,7 @@ def test_plain_items_are_found_by_their_position():
 def test_too_little_text_is_refused():
     with pytest.raises(DataError, match="the training text has 10 tokens, no more than a window of 10"):
         WindowLoader(Windows(stream(10), 10), 8, shuffle=True)
-    with pytest.raises(DataError, match="a split has 1 tokens"):
+    with pytest.raises(DataError, match="a split of it has 1 tokens"):
         Windows(stream(1), 10)
     assert len(WindowLoader(Windows(stream(11), 10), 8, shuffle=True)) == 1
 

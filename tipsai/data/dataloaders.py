@@ -86,7 +86,8 @@ class DataLoaders:
         self.train, self.valid, self.test, self.blocks = train, valid, test, blocks
         self.batch_tfms: tuple[BatchTransform, ...] = ()
         self.base_bs: int | None = None  # the batch size that a modality's default rate was chosen for
-        self.n_epochs: int | None = None  # epochs that a modality finds fitting for this much data
+        self.n_epochs: float | None = None  # epochs that a modality finds fitting for this much data
+        self.minutes: float | None = None  # of training on the command line that it finds fitting at most
         self.encoder: Callable[[Any, int], Loader] | None = None
         self.items: dict[str, Sequence[Any]] = {}  # each part's items, such as paths, in their own order
         self.item_column = "name"  # what such an item is called in a table

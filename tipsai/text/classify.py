@@ -3,18 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
 from tipsai.artifact import Builder
 from tipsai.core import rng
 from tipsai.core.errors import SettingError, listing
-from tipsai.data.block import Block, CategoryBlock, weighted_loss
+from tipsai.data.block import weighted_loss
 from tipsai.learner import Learner
 from tipsai.optim import scale_lr
 from tipsai.settings import Settings, choose
-from tipsai.text import defaults, ridge
+from tipsai.text import defaults, linear
 from tipsai.text.classifier import TextClassifier, groups
 from tipsai.text.labelled import LabelledText
 from tipsai.text.language import LanguageModelLearner
@@ -81,7 +77,7 @@ def text_classifier_learner(
         model = TextClassifier(**arguments)
     if encoder is not None:
         model.network.body.load_state_dict(encoder.model.state_dict())  # type: ignore[union-attr]
-    _fit_linear(model, dls.train, target, rng.derive(seed, "folds"))
+    _fit_linear(model, dls.train, model.head.out_features, rng.derive(seed, "folds"))
     if class_weights is not None:
         options["loss_fn"] = weighted_loss(target, class_weights, dls.train.rows.y[0], options.get("loss_fn"))
     default_lr: Any = defaults.CLASSIFIER_LR * scale_lr(1.0, dls.bs, dls.base_bs or dls.bs)
@@ -111,20 +107,9 @@ def _arguments(encoder: LanguageModelLearner, dls: LabelledText, given: Mapping[
     return encoder.builder.arguments
 
 
-def _fit_linear(model: TextClassifier, loader: TextLoader, target: Block, seed: int) -> None:
+def _fit_linear(model: TextClassifier, loader: TextLoader, n_out: int, seed: int) -> None:
     """Fits the linear model, and puts beside each training text what one says that has not seen it."""
     rows = loader.rows
-    y, bags, n = rows.y[0], rows.bags(), len(model.linear)
-    wanted = _scores(y, target)
-    unseen = ridge.held_out(bags, wanted, n, seed)
-    weights, bias = ridge.solve(bags, wanted, n)
-    scale = 1.0 if y.is_floating_point() else ridge.scale_of(unseen, y)
-    model.set_linear(weights * scale, bias * scale)
-    rows.beside = unseen * scale
-
-
-def _scores(y: Tensor, target: Block) -> Tensor:
-    """What the linear model is to predict, float32 [n, c]: 1 for what is true and -1 for what is not, or numbers."""
-    if isinstance(target, CategoryBlock):
-        return F.one_hot(y, target.n_out).float() * 2 - 1
-    return y.float() * 2 - 1 if y.dtype == torch.bool else y.float()
+    fitted = linear.fit(rows.bags(), rows.y[0], n_out, len(model.linear), seed)
+    model.set_linear(fitted.weights, fitted.bias)
+    rows.beside = fitted.unseen

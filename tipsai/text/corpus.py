@@ -1,6 +1,7 @@
 """Where running text comes from: a string, files, a folder or a column, read in pieces of a few megabytes."""
 
 import codecs
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -162,10 +163,11 @@ def split(found: Sequence[Document], share: float, seed: int) -> tuple[list[Span
     return [s for i, s in enumerate(whole) if i not in valid], [s for i, s in enumerate(whole) if i in valid]
 
 
-def pieces(spans: Iterable[Span]) -> Iterator[str]:
-    """All text of the spans, piece by piece."""
-    for document, first, last in spans:
-        yield from document.pieces(first, last)
+def pieces(spans: Sequence[Span], most: int | None = None) -> Iterator[str]:
+    """The text of the spans, piece by piece: all of it, or pieces of about so many characters from everywhere."""
+    every = 1 if most is None else max(1, -(-sum(last - first for _, first, last in spans) // most))
+    found = itertools.chain.from_iterable(document.pieces(first, last) for document, first, last in spans)
+    return itertools.islice(found, 0, None, every)
 
 
 def replaced(found: Iterable[Document]) -> dict[str, int]:

@@ -4,9 +4,48 @@ import math
 from dataclasses import dataclass, field
 
 VALID_SHARE = 0.1  # of running text
-TOKENIZER = "char"
 BLOCK_SIZE = 128  # tokens of context
 BS = 16  # windows a batch
+MINUTES = 2.5  # of training on the command line, where neither --epochs nor --minutes is given
+MOST_EPOCHS = 16  # after so many passes a text has little left to teach; Muennighoff et al. 2305.16264, section 5
+PACE = {"cpu": 5e10, "cuda": 5e13}  # useful FLOPs a second of training, about: a size must not depend on a measurement
+SIZE = 0.27  # parameters over the root of the FLOPs; 0.5 to 0.9 million in 2.5 minutes of two cores came out alike
+
+
+def n_epochs_tokens(n_tokens: int) -> float:
+    """Passes over running text: 20 million tokens, but one pass at least and no more than MOST_EPOCHS."""
+    return min(MOST_EPOCHS, max(1.0, 2e7 / max(1, n_tokens)))
+
+
+def size(minutes: float, device: str) -> float:
+    """Parameters without the embedding that make the most of so many minutes, as far as text does not run out."""
+    return SIZE * math.sqrt(60 * minutes * PACE.get(device, PACE["cuda"]))
+
+
+def seen(minutes: float, device: str) -> float:
+    """Tokens that a model of this size sees in so many minutes, about."""
+    return 10 * minutes * PACE.get(device, PACE["cuda"]) / size(minutes, device)
+
+
+def dropout(n_epochs: float) -> float:
+    """By how often a model sees the same text (TR13)."""
+    return round(min(0.3, max(0.0, 0.1 * math.log2(n_epochs / 5))), 3)
+
+
+def shape(size: float) -> tuple[int, int]:
+    """(layers, width) of a transformer of about this many parameters without its embedding, some 64 wide a layer."""
+    width = max(64, 64 * round((size * 64 / 12) ** (1 / 3) / 64))
+    return max(1, round(size / (12 * width**2))), width
+
+
+def windows(size: float) -> tuple[int, int]:
+    """(block_size, bs) for a model of so many parameters."""
+    return (64, 24) if size < 2e6 else (128, 24) if size < 1e7 else (256, 64)
+
+
+def n_tokens(size: int) -> int:
+    """Byte pairs to learn from a text of so many bytes: about their root (512, 1024 and 2048 compared on a megabyte)."""
+    return int(min(8192, max(320, 64 * round(math.sqrt(size) / 64))))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

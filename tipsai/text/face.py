@@ -8,7 +8,8 @@ import pandas as pd
 
 from tipsai.core.errors import DataError, SettingError
 from tipsai.frame.read import read_table, with_predictions
-from tipsai.learner import Learner
+from tipsai.learner import Learner, pick_device
+from tipsai.text import defaults
 from tipsai.text.classify import text_classifier_learner
 from tipsai.text.data import TextDataLoaders
 from tipsai.text.demo import run as demo
@@ -25,15 +26,31 @@ def learner(config: Mapping[str, Any]) -> Learner:
         return _classifier(config)
     if config["target"]:
         raise SettingError(f"--target is given for {config['data']}, and no --text; say which column holds the text.")
-    more = {"tokenizer": config["tokenizer"]} if config["tokenizer"] is not None else {}
+    minutes, device = config["minutes"] or defaults.MINUTES, pick_device(config["device"]).type
+    size = defaults.size(minutes, device)
+    n_layers, dim = defaults.shape(size)
+    block_size, bs = defaults.windows(size)
     dls = TextDataLoaders.language_model(
         Path(config["data"]),
         test=Path(config["test"]) if config["test"] else None,
-        bs=config["bs"],
+        tokenizer=config["tokenizer"],
+        block_size=block_size,
+        bs=config["bs"] or bs,
         seed=config["seed"],
-        **more,
     )
-    return language_model_learner(dls, lr=config["lr"], seed=config["seed"], device=config["device"])
+    n_epochs = config["epochs"] or defaults.seen(minutes, device) / dls.counts["train"]["tokens"]
+    if not config["minutes"] and not config["epochs"]:
+        n_epochs = min(n_epochs, defaults.MOST_EPOCHS)
+    return language_model_learner(
+        dls,
+        n_layers=n_layers,
+        dim=dim,
+        n_heads=dim // (32 if dim <= 256 else 64),
+        dropout=defaults.dropout(n_epochs),
+        lr=config["lr"],
+        seed=config["seed"],
+        device=config["device"],
+    )
 
 
 def _classifier(config: Mapping[str, Any]) -> Learner:

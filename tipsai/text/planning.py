@@ -16,6 +16,7 @@ from tipsai.core.state import Batch, TrainState
 from tipsai.core.step import Step, resolve_precision
 from tipsai.learner import pick_device
 from tipsai.optim import build, n_parameters
+from tipsai.text import defaults
 from tipsai.text.losses import TokenLoss
 from tipsai.text.transformer import Transformer
 
@@ -104,12 +105,6 @@ def plan(
     return Plan(n_parameters, n_tokens, total, pace, total / pace / 3600)
 
 
-def shape(size: float) -> tuple[int, int]:
-    """(layers, width) of a transformer of about this many parameters without its embedding, some 64 wide a layer."""
-    width = max(64, 64 * round((size * 64 / 12) ** (1 / 3) / 64))
-    return max(1, round(size / (12 * width**2))), width
-
-
 def flops_per_second(size: float, device: str | None = None, seconds: float = 3.0) -> float:
     """How many useful FLOPs a second of training a transformer does here: 6 a parameter and token, measured.
 
@@ -118,7 +113,7 @@ def flops_per_second(size: float, device: str | None = None, seconds: float = 3.
         device: the best there is by default.
         seconds: of the measurement, about.
     """
-    n_layers, dim = shape(size)
+    n_layers, dim = defaults.shape(size)
     where = pick_device(device)
     block_size, bs = 128, max(1, 4096 // 128 if where.type == "cuda" else 1024 // 128)
     with rng.preserved():

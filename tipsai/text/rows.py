@@ -13,7 +13,7 @@ from torch import Tensor
 from tipsai.core import rng
 from tipsai.core.state import Batch
 from tipsai.data.loaders import EVAL_ROWS, RowLoader
-from tipsai.text.ridge import Bags
+from tipsai.text.linear import Bags
 
 SORTED = 32  # batches whose texts are sorted by length together
 

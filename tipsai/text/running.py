@@ -18,7 +18,7 @@ from tipsai.text import corpus, defaults
 from tipsai.text.blocks import NextTokenBlock, TokenBlock
 from tipsai.text.corpus import Span
 from tipsai.text.store import Store, opened
-from tipsai.text.tokenizers import Tokenizer, Tokens, as_tokenizer
+from tipsai.text.tokenizers import BPETokenizer, Tokenizer, Tokens, as_tokenizer, has_byte_pairs
 from tipsai.text.windows import WindowLoader, Windows, eval_bs
 
 log = logging.getLogger("tipsai")
@@ -41,7 +41,7 @@ class RunningText(DataLoaders):
         *,
         valid: Any = None,
         test: Any = None,
-        tokenizer: str | Path | Tokenizer = defaults.TOKENIZER,
+        tokenizer: str | Path | Tokenizer | None = None,
         block_size: int = defaults.BLOCK_SIZE,
         bs: int | None = None,
         seed: int = 0,
@@ -55,7 +55,7 @@ class RunningText(DataLoaders):
                 texts and more some of them. A tenth by default.
             test: the same for learn.test().
             tokenizer: "char", "byte", "word", "bpe", a tokenizer.json, or a Tokenizer; what is not fitted is fitted on
-                training text.
+                training text. By default byte pairs, as many as suit this much text; without the extra `text`, characters.
             block_size: tokens of a window, the context that the model sees.
             bs: windows a batch.
             seed: of the documents that validate.
@@ -76,7 +76,8 @@ class RunningText(DataLoaders):
             parts["train"], parts["valid"] = _whole(found), _whole(corpus.documents(valid))
         if test is not None:
             parts["test"] = _whole(corpus.documents(test))
-        coder = as_tokenizer(tokenizer).fit(corpus.pieces(parts["train"]))
+        coder = _tokenizer(tokenizer, parts["train"])
+        coder.fit(corpus.pieces(parts["train"], coder.enough))
         made = cls(None)
         made.counts, tokens = {}, {}
         for name, spans in parts.items():
@@ -126,7 +127,8 @@ class RunningText(DataLoaders):
     def _load(self, tokens: dict[str, Tokens], coder: Tokenizer, block_size: int, bs: int | None) -> None:
         """Makes a loader of each split."""
         self.blocks = (TokenBlock(coder, block_size), NextTokenBlock(coder))
-        self.base_bs = defaults.BS
+        self.base_bs, self.minutes = defaults.BS, defaults.MINUTES
+        self.n_epochs = defaults.n_epochs_tokens(len(tokens["train"]))
         size = self.base_bs if bs is None else check_bs(bs)
         self.train = WindowLoader(Windows(tokens["train"], block_size), size, shuffle=True)
         for name in ("valid", "test"):
@@ -216,6 +218,16 @@ class RunningText(DataLoaders):
 
 def _whole(found: Iterable[corpus.Document]) -> list[Span]:
     return [(document, 0, document.size) for document in found]
+
+
+def _tokenizer(given: str | Path | Tokenizer | None, train: list[Span]) -> Tokenizer:
+    """The tokenizer that is asked for, or that suits a training text."""
+    if given is None and not has_byte_pairs():
+        log.info("tokens are characters; byte pairs learn faster: pip install 'tipsai[text]'")
+        given = "char"
+    if given is None or given == "bpe":
+        return BPETokenizer(defaults.n_tokens(sum(last - first for _, first, last in train)))
+    return as_tokenizer(given)
 
 
 def _encoded(coder: Tokenizer, spans: list[Span], closed: bool) -> tuple[Tokens, dict[str, int]]:

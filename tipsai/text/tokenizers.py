@@ -1,9 +1,11 @@
 """Tokenizers: text to token numbers and back. Each is a Processor, so that it travels in the artifact."""
 
+import importlib.util
+import itertools
 import re
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,6 +21,8 @@ WORDS = re.compile(r"\w+(?:['’]\w+)?|[^\w\s]")
 PIECES = re.compile(
     r" ?[^\W\d_]+(?:['’][^\W\d_]+)?| ?\d+| ?(?:_|[^\w\s])|\s+(?!\S)|\s"
 )  # nothing of a text is left out
+WORD_START = re.compile(r"(?<=\w) (?=\w)")
+ENCODED = 1 << 20  # characters that are encoded in one go, about
 
 Tokens = NDArray[np.integer[Any]]
 
@@ -39,6 +43,7 @@ class Tokenizer(Processor):
 
     end: int = END
     unknown: int | None = UNKNOWN
+    enough: int | None = None  # characters of training text that suffice to fit it; None: all count
 
     @property
     @abstractmethod
@@ -236,6 +241,7 @@ class BPETokenizer(Tokenizer):
     """
 
     unknown = None
+    enough = 1 << 26
 
     def __init__(self, n: int = 8192) -> None:
         if n < 257:
@@ -301,7 +307,8 @@ class BPETokenizer(Tokenizer):
 
     def encode(self, item: str) -> Tokens:
         whole = item.encode("utf-8", "replace").decode("utf-8")  # lone surrogates are no text to the library
-        return np.array(self._inner.encode(whole, add_special_tokens=False).ids, self.type)
+        made = [self._inner.encode(part, add_special_tokens=False).ids for part in _parts(whole)]
+        return np.fromiter(itertools.chain.from_iterable(made), self.type)
 
     def decode(self, value: Sequence[int] | Tokens) -> str:
         return str(self._inner.decode(np.asarray(value, np.int64).tolist(), skip_special_tokens=True))
@@ -315,6 +322,26 @@ class BPETokenizer(Tokenizer):
     @classmethod
     def from_dict(cls, d: dict[str, Any]) -> Self:
         return cls._parsed(d["tokenizer"], "the stored tokenizer")
+
+
+def _parts(text: str) -> Iterator[str]:
+    """A long text in parts, each beginning with the space before a word, where tokens end anyway.
+
+    The library holds some hundred bytes a token while it encodes.
+    """
+    start = 0
+    while len(text) - start > ENCODED:
+        found = WORD_START.search(text, start + ENCODED)
+        if found is None:
+            break
+        yield text[start : found.start()]
+        start = found.start()
+    yield text[start:]
+
+
+def has_byte_pairs() -> bool:
+    """Whether the library that BPETokenizer needs is installed."""
+    return importlib.util.find_spec("tokenizers") is not None
 
 
 def _hugging_face() -> Any:

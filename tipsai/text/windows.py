@@ -28,7 +28,7 @@ class Windows:
     def __init__(self, tokens: Tokens, length: int) -> None:
         self.tokens, self.length = tokens, length
         if len(tokens) < 2:
-            raise DataError(f"a split has {len(tokens)} tokens; expected at least 2, and rather thousands.")
+            raise DataError(f"the text is too short: a split of it has {len(tokens)} tokens. Give thousands.")
 
     def __len__(self) -> int:
         """Windows that cover all targets; the last may be shorter."""
