@@ -305,7 +305,7 @@ class Learner:
         scaler = torch.amp.GradScaler(self.device.type) if self.precision == "fp16" else None
         step = Step(self.precision, self.compute_loss, self.output, scaler)
         callbacks = [self.recorder, Scheduler(plan, peaks), *self.callbacks, *fit.callbacks]
-        judge = self.validate if self.dls.valid is not None else dict
+        judge = self._epoch_figures if self.dls.valid is not None else dict
         config = self._config(plan, peaks, st) if fit.checkpoint is not None else {}
         try:
             done = fitting.run(fit, st, source, step, callbacks, judge, self.metrics, config, self.n_fits)
@@ -319,6 +319,10 @@ class Learner:
             self.train_seconds = st.first_seconds + st.seconds
         if not done or st.stop_reason != INTERRUPTED:
             self.n_fits += 1
+
+    def _epoch_figures(self) -> Row:
+        """The validation figures of an epoch of training, at its end."""
+        return self.validate()
 
     def _new_opt(self, peaks: Sequence[float] | None = None) -> torch.optim.Optimizer:
         peaks = optim.rates(self.lr, len(self.layer_groups)) if peaks is None else peaks

@@ -43,7 +43,10 @@ LOADERS = {
     "TextBlock": "tipsai.text.labelled:LabelledText",
 }
 # Learners that can do more than predict, likewise.
-LEARNERS = {"TokenBlock": "tipsai.text.language:LanguageModelLearner"}
+LEARNERS = {
+    "TokenBlock": "tipsai.text.language:LanguageModelLearner",
+    "TextBlock": "tipsai.text.classify:TextClassifierLearner",
+}
 
 
 def _resolve(place: str) -> Any:

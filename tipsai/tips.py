@@ -189,7 +189,7 @@ TIPS = {
         Tip(
             "LM05",
             "Tokens that training never saw must get a probability near zero.",
-            "default: language_model_learner masks their logits; a finding where validation text has unknown tokens",
+            "default: language_model_learner masks their logits; a finding where validation text has unknown tokens, and perplexity with and without them",
         ),
         Tip(
             "TA01",

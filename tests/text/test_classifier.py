@@ -219,11 +219,47 @@ def test_the_network_learns_what_order_tells():
     assert before < 0.8 and learn.validate()["valid_accuracy"] > 0.9
 
 
+def test_validation_texts_are_learned_from_and_judged_by_a_model_that_has_not_seen_them():
+    before, after = loaders(), loaders()
+    y = after.valid.rows.y[0]
+    y[3] = 1 - y[3]
+    first, second = learner(before), learner(after)
+    assert not torch.equal(first.model.linear, second.model.linear)
+    apart = (before.valid.rows.beside - after.valid.rows.beside).abs().amax(1) > 1e-4
+    assert apart.sum() >= 30
+    # the one whose label changed is moved by the blend of all texts alone
+    told = torch.equal(before.valid.rows.beside[3].argmax(), after.valid.rows.beside[3].argmax())
+    assert told and len(before.valid.rows) == 40
+
+
+def test_validation_texts_that_were_given_are_not_learned_from():
+    given = loaders(reviews()[:150], valid_df=reviews()[150:])
+    flipped = loaders(reviews()[:150], valid_df=reviews()[150:])
+    flipped.valid.rows.y = (1 - flipped.valid.rows.y[0],)
+    assert torch.equal(learner(given).model.linear, learner(flipped).model.linear)
+    assert given.valid.rows.beside is None
+
+
+@pytest.mark.parametrize("target", ["mood", "stars"])
+def test_a_network_of_what_is_chance_counts_for_nothing(target):
+    """Targets at random: whatever the network learns of them, validation is not worse than the linear model alone."""
+    frame = reviews(120)
+    frame[target] = np.random.default_rng(1).permutation(frame[target])
+    learn = learner(loaders(frame, target=target), metrics=[], dropout=0.0)
+    alone = learn.validate()["valid_loss"]
+    learn.fit_one_cycle(6, lr=0.02, progress=False)
+    share = float(learn.model.share)
+    assert share < 0.5 and learn.history[-1]["valid_loss"] == learn.validate()["valid_loss"] <= alone + 1e-6
+    learn.model.share.fill_(1.0)
+    assert learn.validate()["valid_loss"] > alone
+    assert learn.best_share() == pytest.approx(share)
+
+
 def test_training_never_sees_the_linear_model_fitted_on_the_same_text():
     learn = learner()
     words, beside = next(iter(learn.dls.train)).x
     assert beside.shape == (16, 2) and words.dtype == torch.int64
-    words, grams, weights = next(iter(learn.dls.valid)).x
+    words, grams, weights = next(iter(learn.dls.train.plain())).x
     assert grams.shape == weights.shape
     sample = next(iter(learn.dls.train.sample(10, 0)))
     assert len(sample.x) == 3  # what is said of training texts is what prediction would say

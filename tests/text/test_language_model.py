@@ -11,7 +11,7 @@ from torch import nn
 from tipsai import container, load_learner
 from tipsai.core import loop
 from tipsai.core.errors import DataError, SettingError
-from tipsai.text import TextDataLoaders, language_model_learner
+from tipsai.text import TextDataLoaders, defaults, language_model_learner, running
 from tipsai.text.tokenizers import TOKENIZERS, BPETokenizer
 
 SAYINGS = ["the cat sat on the mat. ", "a dog ran to the cat! ", "the mat was on a dog? "]
@@ -19,7 +19,7 @@ TEXT = "".join(SAYINGS[i] for i in np.random.default_rng(0).integers(0, 3, 120))
 
 
 def loaders(source=TEXT, **options):
-    return TextDataLoaders.language_model(source, **{"block_size": 16, "bs": 8} | options)
+    return TextDataLoaders.language_model(source, **{"tokenizer": "char", "block_size": 16, "bs": 8} | options)
 
 
 def learner(dls=None, **options):
@@ -42,12 +42,33 @@ def test_the_tokenizer_is_fitted_on_training_text_only():
     assert dls.counts["valid"]["unknown"] == 60
 
 
+def test_byte_pairs_by_default_as_many_as_suit_the_text_and_characters_without_the_extra(monkeypatch, said):
+    text = "the cat sat. a dog ran.\n" * 400
+    assert loaders(text, tokenizer=None).tokenizer.n == defaults.n_tokens(8640) == 320
+    assert defaults.n_tokens(1_000_000) == 1024 and defaults.n_tokens(10**9) == 8192
+    monkeypatch.setattr(running, "has_byte_pairs", lambda: False)
+    assert type(loaders(text, tokenizer=None).tokenizer).__name__ == "CharTokenizer"
+    assert "pip install 'tipsai[text]'" in said()
+
+
 def test_unknown_tokens_are_said(said):
     dls = loaders("a b c\n" * 90 + "z" * 60)
     (finding,) = dls.findings
     assert (finding.code, finding.tip) == ("unknown-tokens", "LM05")
     assert "100.00% of the valid tokens are unknown in training" in finding.message and "'byte' or 'bpe'" in finding.fix
     assert finding.message in said()
+
+
+def test_perplexity_is_given_with_unknown_tokens_and_without():
+    text = "the cat sat. a dog ran.\n" * 60
+    learn = learner(loaders(text, valid=text[:400] + "z" * 40))
+    learn.fit_one_cycle(3, 1e-2, progress=False)
+    figures = learn.validate()
+    alone = learner(loaders(text, valid=text[:400]))
+    alone.model.load_state_dict(learn.model.state_dict())
+    assert figures["valid_perplexity"] > 1.2 * figures["valid_perplexity_known"]
+    assert figures["valid_perplexity_known"] == pytest.approx(alone.validate()["valid_perplexity"], rel=0.05)
+    assert "valid_perplexity_known" not in alone.validate()
 
 
 def test_sizes_are_said(said):

@@ -92,6 +92,7 @@ class TextClassifier(nn.Module):
     """Logits [b, c] from tokens and n-grams.
 
     The last layer begins at zero, so that training starts from what the linear model says; that comes from `set_linear`.
+    Outside training the network counts only as much as `share` says, between 0 and 1.
 
     Args:
         network: "convolutions" or "encoder".
@@ -112,6 +113,8 @@ class TextClassifier(nn.Module):
         nn.init.zeros_(self.head.bias)
         self.linear: Tensor
         self.bias: Tensor
+        self.share: Tensor
+        self.register_buffer("share", torch.ones(()))
         self.register_buffer("linear", torch.zeros(n_grams, n_out))
         self.register_buffer("bias", torch.zeros(n_out))
 
@@ -127,12 +130,16 @@ class TextClassifier(nn.Module):
             tokens_bt: tokens from 1 on, 0 after the end.
             *linear: (n-grams int64 [b, f], weights float [b, f]); or the linear model's logits [b, c].
         """
+        beside, found = self.parts(tokens_bt, *linear)
+        return beside + found if self.training else beside + self.share * found
+
+    def parts(self, tokens_bt: Tensor, *linear: Tensor) -> tuple[Tensor, Tensor]:
+        """What the linear model says, and what the network adds to it, [b, c] each. For the arguments see forward."""
         if len(linear) == 1:
             beside = linear[0]
         else:
             beside = F.embedding_bag(linear[0], self.linear, mode="sum", per_sample_weights=linear[1]) + self.bias
-        out: Tensor = beside + self.head(self.dropout(self.network(tokens_bt)))
-        return out
+        return beside, self.head(self.dropout(self.network(tokens_bt)))
 
 
 def groups(model: nn.Module) -> list[list[nn.Parameter]]:

@@ -81,7 +81,7 @@ class Classifier:
     wd: float = field(default=0.01, metadata={"source": "TR11; not on embeddings"})
 
 
-CLASSIFIER_LR = 3e-3  # peak of AdamW
+CLASSIFIER_LR = 1e-3  # peak of AdamW
 ENCODER_SPREAD = 10.0  # rate of the last layer over that of a language model's embedding
 
 

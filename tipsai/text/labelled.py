@@ -35,9 +35,11 @@ class LabelledText(DataLoaders):
     Attributes:
         task: "classification", "regression" or "multilabel".
         items: the texts of each split, as they are read.
+        drawn: whether validation texts were drawn at random, so that nothing but chance divides them from training texts.
     """
 
     task: str
+    drawn: bool = False
 
     @classmethod
     def from_df(
@@ -92,7 +94,7 @@ class LabelledText(DataLoaders):
             valid=valid,
             seed=seed,
         )
-        made.item_column = "text"
+        made.item_column, made.drawn = "text", valid_df is None and splitter is None
         made.items = {name: texts_of(frame, columns) for name, frame in parts.items() if len(frame)}
         y_block = target_block(parts["train"], targets, made.task)
         fit_target(y_block, parts["train"], targets)

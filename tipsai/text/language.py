@@ -13,6 +13,7 @@ from tipsai.optim import OptSpec, n_parameters, scale_lr
 from tipsai.settings import Settings, choose
 from tipsai.text import defaults
 from tipsai.text.generate import stream, until, written
+from tipsai.text.losses import KnownPerplexity
 from tipsai.text.running import RunningText
 from tipsai.text.transformer import Transformer
 
@@ -75,6 +76,10 @@ def language_model_learner(
     elif separate or any(value is not None for value in network.values()):
         ignored = [name for name, value in (network | {"separate": separate or None}).items() if value is not None]
         raise SettingError(f"model is given, so {listing(ignored)} would be ignored; leave it out.")
+    unknown = dls.tokenizer.unknown
+    if unknown is not None and any(n["unknown"] for name, n in dls.counts.items() if name != "train"):
+        given = options.get("metrics", ())
+        options["metrics"] = [*([given] if isinstance(given, str) else given), KnownPerplexity(unknown)]
     default_lr = None
     if opt == "muon":
         default_lr = defaults.peak_lr(n_parameters(model)) * scale_lr(1.0, dls.bs, dls.base_bs or dls.bs)

@@ -49,11 +49,19 @@ class Bags:
         """The texts' features times a matrix: [n, c]."""
         return F.embedding_bag(self.ids, w_vc, self.starts[:-1], mode="sum", per_sample_weights=self.weights)
 
-    def transposed_times(self, r_nc: Tensor, n_features: int) -> Tensor:
-        """The transposed matrix of features times one of rows: [v, c]."""
+    def transposed(self, n_features: int) -> "Bags":
+        """The features as bags of the texts that have them."""
+        order = self.ids.argsort(stable=True)
         rows = torch.arange(self.n).repeat_interleave(self.starts.diff())
-        out = r_nc.new_zeros(n_features, r_nc.shape[1])
-        return out.index_add_(0, self.ids, r_nc[rows] * self.weights[:, None])
+        starts = F.pad(torch.bincount(self.ids, minlength=n_features).cumsum(0), (1, 0))
+        return Bags(rows[order], self.weights[order], starts)
+
+
+def joined(parts: Sequence[Bags]) -> Bags:
+    """Several one after the other."""
+    lengths = torch.cat([part.starts.diff() for part in parts])
+    ids, weights = torch.cat([part.ids for part in parts]), torch.cat([part.weights for part in parts])
+    return Bags(ids, weights, F.pad(lengths.cumsum(0), (1, 0)))
 
 
 def ridge(bags: Bags, y_nc: Tensor, n_features: int, strength: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -69,15 +77,16 @@ def ridge(bags: Bags, y_nc: Tensor, n_features: int, strength: float = 1.0) -> t
 
     Source: Hoerl and Kennard 1970; Hestenes and Stiefel 1952.
     """
+    features = bags.transposed(n_features)
     bias = y_nc.mean(0)
     w = torch.zeros(n_features, y_nc.shape[1])
-    r = bags.transposed_times(y_nc - bias, n_features)
+    r = features.times(y_nc - bias)
     p, rr = r.clone(), r.square().sum(0)
     enough = TOLERANCE**2 * rr
     for _ in range(ITERATIONS):
         if bool((rr <= enough).all()):
             break
-        ap = bags.transposed_times(bags.times(p), n_features) + strength * p
+        ap = features.times(bags.times(p)) + strength * p
         step = rr / (p * ap).sum(0).clamp(min=1e-30)
         w += step * p
         r -= step * ap
@@ -97,8 +106,8 @@ def bayes(bags: Bags, y_nc: Tensor, n_features: int) -> Tensor:
     Source: Rennie et al. 2003, "Tackling the poor assumptions of naive Bayes text classifiers"; beside another linear
     model: Wang and Manning 2012, "Baselines and bigrams".
     """
-    inside = bags.transposed_times(y_nc.float(), n_features) + SMOOTHING
-    outside = bags.transposed_times((~y_nc).float(), n_features) + SMOOTHING
+    features = bags.transposed(n_features)
+    inside, outside = features.times(y_nc.float()) + SMOOTHING, features.times((~y_nc).float()) + SMOOTHING
     return (inside / inside.sum(0)).log() - (outside / outside.sum(0)).log()
 
 

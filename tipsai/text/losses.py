@@ -1,4 +1,6 @@
-"""The loss of a language model: cross-entropy over tokens."""
+"""The loss of a language model: cross-entropy over tokens; and its perplexity where the text is known."""
+
+import math
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -25,3 +27,31 @@ class TokenLoss:
         return total, (flat != IGNORED).sum()
 
     report = sums
+
+
+class KnownPerplexity:
+    """Perplexity over targets that training knows: without the unknown ones, which lie outside any text's reach (LM05).
+
+    Args:
+        unknown: the token for all that is unknown.
+    """
+
+    name = "perplexity_known"
+    higher_is_better: bool | None = False
+
+    def __init__(self, unknown: int) -> None:
+        self.unknown = unknown
+        self.reset()
+
+    def reset(self) -> None:
+        self.total: Tensor | float = 0.0
+        self.count: Tensor | float = 0.0
+
+    def update(self, pred: Tensor, target: Tensor) -> None:
+        known = target.masked_fill(target == self.unknown, IGNORED)
+        total, count = TokenLoss().sums(pred, known)
+        self.total, self.count = self.total + total, self.count + count
+
+    def compute(self) -> float:
+        count = int(self.count)
+        return math.exp(min(float(self.total) / count, 700.0)) if count else math.nan
