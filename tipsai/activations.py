@@ -1,16 +1,38 @@
 """Activations by name, for every built-in model (AR02)."""
 
 from collections.abc import Callable
+from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tipsai.core.errors import SettingError, listing, nearest
 
 
+class _ReluSquared(torch.autograd.Function):
+    """Two passes over memory backward, where the graph of relu and square takes four."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x.clamp_min(0).square()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        x: Tensor = ctx.saved_tensors[0]
+        return 2 * x.clamp_min(0) * grad
+
+
 def relu_squared(x: Tensor) -> Tensor:
     """relu(x)^2 (So et al. 2109.08668)."""
-    return F.relu(x).square()
+    made: Tensor = _ReluSquared.apply(x)
+    return made
 
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {

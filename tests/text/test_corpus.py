@@ -53,6 +53,13 @@ def test_of_few_texts_the_ends_validate_and_of_many_some():
     assert corpus.split(many, 0.1, 0)[1] == valid != corpus.split(many, 0.1, 1)[1]
 
 
+def test_some_pieces_come_from_everywhere(monkeypatch):
+    monkeypatch.setattr(corpus, "PIECE", 10)
+    spans = [(d, 0, d.size) for d in corpus.documents(["".join(chr(97 + i) * 10 for i in range(26)), "z" * 40])]
+    assert "".join(corpus.pieces(spans, 1000)) == text_of(spans)
+    assert list(corpus.pieces(spans, 100)) == [chr(97 + i) * 10 for i in range(0, 26, 3)] + ["z" * 10]
+
+
 def test_pieces_are_small_and_leave_nothing_out(tmp_path, monkeypatch):
     monkeypatch.setattr(corpus, "PIECE", 7)
     path = tmp_path / "a.txt"

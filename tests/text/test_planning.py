@@ -45,7 +45,7 @@ def test_too_little_and_too_much_are_refused(pace, given):
 def test_shapes_have_about_the_parameters():
     for size in np.geomspace(1e5, 1e9, 40):
         n_layers, width = shape(size)
-        assert 0.7 < 12 * n_layers * width**2 / size < 1.4 and width % 64 == 0
+        assert 0.7 < 10 * n_layers * width**2 / size < 1.4 and width % 64 == 0
 
 
 def test_the_pace_is_measured():

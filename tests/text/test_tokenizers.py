@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tipsai.core.errors import DataError, SettingError
+from tipsai.text import tokenizers
 from tipsai.text.tokenizers import (
     PIECES,
     TOKENIZERS,
@@ -69,6 +70,21 @@ def test_byte_pairs_tell_every_text(text):
 
 
 BPE = fitted("bpe")
+
+
+@given(texts, st.integers(1, 20))
+def test_a_long_text_is_encoded_in_parts_to_the_same_tokens(text, size):
+    whole = BPE.encode(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tokenizers, "ENCODED", size)
+        assert "".join(tokenizers._parts(text)) == text
+        assert BPE.encode(text).tolist() == whole.tolist()
+
+
+def test_a_text_of_a_million_characters():
+    text = (SPEECH + " ") * (1_200_000 // len(SPEECH))
+    assert len(list(tokenizers._parts(text))) == 2
+    assert BPE.decode(BPE.encode(text)) == text
 
 
 @given(texts)

