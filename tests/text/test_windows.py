@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tipsai.core.errors import DataError
 from tipsai.core.state import IGNORED
+from tipsai.text import windows
 from tipsai.text.store import Store, opened
 from tipsai.text.tokenizers import ByteTokenizer
 from tipsai.text.windows import WindowLoader, Windows, eval_bs
@@ -55,6 +56,24 @@ def test_an_epoch_goes_on_from_any_batch():
     rest = list(loader.batches(seed=1, epoch=2, start=5))
     assert len(rest) == len(whole) - 5
     assert all(torch.equal(a.x[0], b.x[0]) for a, b in zip(whole[5:], rest, strict=True))
+
+
+@pytest.mark.parametrize("part", [7, 50, 1000])
+def test_a_long_order_is_drawn_in_parts_and_leaves_nothing_out(part, monkeypatch):
+    monkeypatch.setattr(windows, "PART", part)
+    loader = WindowLoader(Windows(stream(1000), 10), 8, shuffle=True)
+    order = loader.order(3, 1)
+    assert sorted(order.tolist()) == list(range(loader.n_items)) and order.tolist() != sorted(order.tolist())
+    assert not torch.equal(order, loader.order(3, 2)) and torch.equal(order, loader.order(3, 1))
+    whole = list(loader.batches(seed=3, epoch=1))
+    assert len(whole) == len(loader)
+    for i, batch in enumerate(whole):
+        expected = loader.rows.take(order[i * 8 : i * 8 + 8], loader.offset(3, 1))
+        assert torch.equal(batch.x[0], expected.x[0])
+    for start in (1, 5, len(loader) - 1):
+        rest = list(loader.batches(seed=3, epoch=1, start=start))
+        assert len(rest) == len(loader) - start
+        assert all(torch.equal(a.x[0], b.x[0]) for a, b in zip(rest, whole[start:], strict=True))
 
 
 def test_a_sample_is_drawn_once_and_for_all():

@@ -14,6 +14,7 @@ from tipsai.text.tokenizers import Tokens
 
 EVAL_TOKENS = 1 << 14  # of an evaluation batch
 EVAL_LOGITS = 1 << 25  # of an evaluation batch at most, so that a large vocabulary does not fill the memory
+PART = 1 << 20  # windows of an epoch whose order is drawn at a time
 SAMPLED = 1 << 17  # tokens of a sample of the training split
 
 
@@ -89,12 +90,37 @@ class WindowLoader:
         return rng.derive(seed, "offset", epoch) % (min(free, self.rows.length - 1) + 1) if self.shuffle else 0
 
     def order(self, seed: int, epoch: int) -> Tensor:
-        return rng.order(self.n_items, seed, epoch) if self.shuffle else torch.arange(self.n_items)
+        return torch.cat(list(self._parts(seed, epoch)))
+
+    def _parts(self, seed: int, epoch: int) -> Iterator[Tensor]:
+        """An epoch's order, a part at a time, so that the order of a very long text is never held as a whole.
+
+        A part is every k-th window from one of the first k on, shuffled: each comes from everywhere.
+        """
+        k = -(-self.n_items // PART)
+        if not self.shuffle:
+            yield torch.arange(self.n_items)
+        elif k == 1:
+            yield rng.order(self.n_items, seed, epoch)
+        else:
+            for first in rng.order(k, seed, epoch).tolist():
+                n = len(range(first, self.n_items, k))
+                yield rng.order(n, rng.derive(seed, "part", first), epoch).mul_(k).add_(first)
 
     def batches(self, *, seed: int = 0, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
-        order, offset = self.order(seed, epoch), self.offset(seed, epoch)
-        for i in range(start * self.bs, self.n_items, self.bs):
-            yield self.rows.take(order[i : i + self.bs], offset)
+        offset, skipped = self.offset(seed, epoch), start * self.bs
+        rest = torch.empty(0, dtype=torch.int64)
+        for part in self._parts(seed, epoch):
+            if skipped >= len(part):
+                skipped -= len(part)
+                continue
+            rest, skipped = torch.cat([rest, part[skipped:]]), 0
+            whole = len(rest) // self.bs * self.bs
+            for i in range(0, whole, self.bs):
+                yield self.rows.take(rest[i : i + self.bs], offset)
+            rest = rest[whole:].clone()  # a view would keep the part alive
+        if len(rest):
+            yield self.rows.take(rest, offset)
 
     def sample(self, n: int, seed: int) -> Iterator[Batch]:
         n = min(n, max(1, SAMPLED // self.rows.length))
