@@ -8,7 +8,7 @@ import torch
 from helpers import At, Boom, boom, copied, same
 from torch import nn
 
-from tipsai import container, load_learner
+from tipsai import Callback, container, load_learner
 from tipsai.core import loop
 from tipsai.core.errors import DataError, SettingError
 from tipsai.text import TextDataLoaders, defaults, language_model_learner, running
@@ -57,6 +57,19 @@ def test_unknown_tokens_are_said(said):
     assert (finding.code, finding.tip) == ("unknown-tokens", "LM05")
     assert "100.00% of the valid tokens are unknown in training" in finding.message and "'byte' or 'bpe'" in finding.fix
     assert finding.message in said()
+
+
+def test_the_rate_rises_for_a_tenth_of_the_steps_as_the_settings_say():
+    learn = learner()
+    assert "warm-up 10%" in learn.settings["schedule"].value
+    rates = []
+
+    class Rates(Callback):
+        def after_step(self, st):
+            rates.append(st.opt.param_groups[0]["lr"])
+
+    learn.fit_one_cycle(2, callbacks=[Rates()], progress=False)
+    assert rates.index(max(rates)) == pytest.approx(0.1 * len(rates), abs=2)
 
 
 def test_perplexity_is_given_with_unknown_tokens_and_without():

@@ -87,6 +87,8 @@ def language_model_learner(
     if arguments:
         learn.builder = Builder("transformer", arguments)
         learn.settings.update(settings)
+    schedule = "fit_one_cycle: cosine, warm-up 10%, momentum 0.95-0.85-0.95"
+    learn.settings.note("schedule", schedule, schedule, "TR07")
     learn.settings.note(
         "lr", learn.lr, default_lr or learn.lr, "TR01 for language models: defaults.peak_lr, TR06 for bs"
     )
