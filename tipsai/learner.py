@@ -92,7 +92,10 @@ class Learner:
         history: the figures of each epoch so far.
         recorder: the objective and gradient norms step by step.
         settings: what is in force and why; explain() prints it.
+        pct_start: the share of fit_one_cycle's steps in which the rate rises.
     """
+
+    pct_start = 0.25
 
     def __init__(
         self,
@@ -162,7 +165,7 @@ class Learner:
         n_epochs: float | None = None,
         lr: float | Sequence[float] | None = None,
         *,
-        pct_start: float = 0.25,
+        pct_start: float | None = None,
         div: float = 25.0,
         div_final: float = 1e5,
         moms: tuple[float, float, float] | None = (0.95, 0.85, 0.95),
@@ -174,7 +177,7 @@ class Learner:
             n_epochs: passes over the training data; a fraction ends within a pass. None: by the size of the data, where
                 a modality has a rule for it (tables do).
             lr: the peak rate; a sequence gives one for each layer group.
-            pct_start: the share of the steps in which the rate rises.
+            pct_start: the share of the steps in which the rate rises; the learner's own `pct_start` by default.
             div: peak over first rate.
             div_final: peak over last rate.
             moms: momentum (β1 for Adam) at the start, the peak and the end; None leaves it alone.
@@ -184,7 +187,8 @@ class Learner:
             SettingError: an argument is out of range.
             NonFiniteLossError: the loss stopped being finite; the model is back at its last good weights.
         """
-        self._fit(n_epochs, schedule.one_cycle(pct_start, div, div_final, moms), lr, **options)
+        rise = self.pct_start if pct_start is None else pct_start
+        self._fit(n_epochs, schedule.one_cycle(rise, div, div_final, moms), lr, **options)
 
     def fit_flat_cos(
         self,
@@ -569,12 +573,8 @@ class Learner:
         note("opt", self.opt_spec, "adamw", "TR11")
         note("wd", self.wd, 0.01, "TR11; not on biases, norms, embeddings")
         note("precision", self.precision, self.precision if precision == "auto" else "auto", "TR04")
-        note(
-            "schedule",
-            "fit_one_cycle: cosine, warm-up 25%, momentum 0.95-0.85-0.95",
-            "fit_one_cycle: cosine, warm-up 25%, momentum 0.95-0.85-0.95",
-            "TR07",
-        )
+        cycle = f"fit_one_cycle: cosine, warm-up {self.pct_start:.0%}, momentum 0.95-0.85-0.95"
+        note("schedule", cycle, cycle, "TR07")
         note("clip", 1.0, 1.0, "TR12; global norm")
         note("bs", self.dls.bs, self.dls.base_bs or self.dls.bs, "TR06")
         note("seed", self.seed, self.seed if seed is None else "drawn", "TR17")

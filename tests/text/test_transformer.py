@@ -78,10 +78,12 @@ def test_a_separator_closes_its_document():
     assert mask.tolist() == [[True, False, False], [True, True, False], [False, False, True]]
 
 
+@pytest.mark.parametrize("separator", [None, 0])
 @pytest.mark.parametrize("steps", [[16], [1] * 16, [5, 1, 7, 3]])
-def test_a_cache_gives_what_the_whole_gives(steps):
-    made = lively()
+def test_a_cache_gives_what_the_whole_gives(steps, separator):
+    made = lively(separator=separator)
     x = torch.randint(0, 40, (2, 16))
+    x[0, [0, 4, 9]], x[1, [5, 6, 15]] = 0, 0
     cache, parts = made.cache(2), []
     for part in x.split(steps, 1):
         parts.append(made(part, cache))

@@ -18,14 +18,14 @@ def n_epochs_tokens(n_tokens: int) -> float:
     return min(MOST_EPOCHS, max(1.0, 2e7 / max(1, n_tokens)))
 
 
-def size(minutes: float, device: str) -> float:
-    """Parameters without the embedding that make the most of so many minutes, as far as text does not run out."""
-    return SIZE * math.sqrt(60 * minutes * PACE.get(device, PACE["cuda"]))
+def flops(minutes: float, device: str) -> float:
+    """Useful FLOPs of so many minutes on a kind of device, about."""
+    return 60 * minutes * PACE.get(device, PACE["cuda"])
 
 
-def seen(minutes: float, device: str) -> float:
-    """Tokens that a model of this size sees in so many minutes, about."""
-    return 10 * minutes * PACE.get(device, PACE["cuda"]) / size(minutes, device)
+def size(flops: float) -> float:
+    """Parameters without the embedding that make the most of so much compute, as far as text does not run out."""
+    return SIZE * math.sqrt(flops)
 
 
 def dropout(n_epochs: float) -> float:

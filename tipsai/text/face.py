@@ -15,6 +15,7 @@ from tipsai.text.data import TextDataLoaders
 from tipsai.text.demo import run as demo
 from tipsai.text.labelled import LabelledText
 from tipsai.text.language import language_model_learner
+from tipsai.text.planning import FLOPS_PER_TOKEN
 
 METRICS = {"classification": ["accuracy"], "multilabel": ["accuracy"], "regression": ["rmse", "mae"]}
 __all__ = ["METRICS", "demo", "learner", "predict"]
@@ -26,8 +27,8 @@ def learner(config: Mapping[str, Any]) -> Learner:
         return _classifier(config)
     if config["target"]:
         raise SettingError(f"--target is given for {config['data']}, and no --text; say which column holds the text.")
-    minutes, device = config["minutes"] or defaults.MINUTES, pick_device(config["device"]).type
-    size = defaults.size(minutes, device)
+    flops = defaults.flops(config["minutes"] or defaults.MINUTES, pick_device(config["device"]).type)
+    size = defaults.size(flops)
     n_layers, dim = defaults.shape(size)
     block_size, bs = defaults.windows(size)
     dls = TextDataLoaders.language_model(
@@ -38,9 +39,9 @@ def learner(config: Mapping[str, Any]) -> Learner:
         bs=config["bs"] or bs,
         seed=config["seed"],
     )
-    n_epochs = config["epochs"] or defaults.seen(minutes, device) / dls.counts["train"]["tokens"]
+    n_epochs = config["epochs"] or flops / (FLOPS_PER_TOKEN * size) / dls.counts["train"]["tokens"]
     if not config["minutes"] and not config["epochs"]:
-        n_epochs = min(n_epochs, defaults.MOST_EPOCHS)
+        n_epochs = min(n_epochs, dls.n_epochs or n_epochs)
     return language_model_learner(
         dls,
         n_layers=n_layers,

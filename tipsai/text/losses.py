@@ -8,6 +8,7 @@ from torch import Tensor
 from tipsai.core.errors import ShapeError
 from tipsai.core.state import IGNORED
 from tipsai.losses import Sums
+from tipsai.metrics import MeanMetric
 
 
 class TokenLoss:
@@ -29,7 +30,7 @@ class TokenLoss:
     report = sums
 
 
-class KnownPerplexity:
+class KnownPerplexity(MeanMetric):
     """Perplexity over targets that training knows: without the unknown ones, which lie outside any text's reach (LM05).
 
     Args:
@@ -37,21 +38,20 @@ class KnownPerplexity:
     """
 
     name = "perplexity_known"
-    higher_is_better: bool | None = False
 
     def __init__(self, unknown: int) -> None:
+        super().__init__(_losses, higher_is_better=False, finish=perplexity, ignore_index=IGNORED)
         self.unknown = unknown
-        self.reset()
-
-    def reset(self) -> None:
-        self.total: Tensor | float = 0.0
-        self.count: Tensor | float = 0.0
 
     def update(self, pred: Tensor, target: Tensor) -> None:
-        known = target.masked_fill(target == self.unknown, IGNORED)
-        total, count = TokenLoss().sums(pred, known)
-        self.total, self.count = self.total + total, self.count + count
+        super().update(pred, target.masked_fill(target == self.unknown, IGNORED))
 
-    def compute(self) -> float:
-        count = int(self.count)
-        return math.exp(min(float(self.total) / count, 700.0)) if count else math.nan
+
+def _losses(pred: Tensor, target: Tensor) -> Tensor:
+    flat = F.cross_entropy(pred.flatten(0, -2).float(), target.flatten(), reduction="none", ignore_index=IGNORED)
+    return flat.view_as(target)
+
+
+def perplexity(loss: float) -> float:
+    """Of nats a token; a loss that would overflow gives the largest there is."""
+    return math.exp(min(loss, 700.0))

@@ -17,6 +17,7 @@ from tipsai.data.loaders import check_bs
 from tipsai.text import corpus, defaults
 from tipsai.text.blocks import NextTokenBlock, TokenBlock
 from tipsai.text.corpus import Span
+from tipsai.text.losses import perplexity
 from tipsai.text.store import Store, opened
 from tipsai.text.tokenizers import BPETokenizer, Tokenizer, Tokens, as_tokenizer, has_byte_pairs
 from tipsai.text.windows import WindowLoader, Windows, eval_bs
@@ -172,7 +173,7 @@ class RunningText(DataLoaders):
         if counts is None:
             return {}
         bits = loss / math.log(2) * (counts["tokens"] - 1) / max(1, counts["bytes"])
-        return {"perplexity": math.exp(min(loss, 700.0)), "bits_per_byte": bits}
+        return {"perplexity": perplexity(loss), "bits_per_byte": bits}
 
     def throughput(self, n_batches: int, seconds: float) -> Row:
         tokens = n_batches * self.bs * self.block_size

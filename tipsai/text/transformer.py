@@ -32,11 +32,16 @@ class Cache:
     Attributes:
         k, v: a tensor [b, h, t_max, k] for each layer.
         last: of the last EARLIER tokens, what is mixed into those after them, [b, EARLIER, d].
-        n: tokens so far.
+        tokens: int64 [b, n], those so far.
     """
 
-    def __init__(self, k: list[Tensor], v: list[Tensor], last: Tensor) -> None:
-        self.k, self.v, self.last, self.n = k, v, last, 0
+    def __init__(self, k: list[Tensor], v: list[Tensor], last: Tensor, tokens: Tensor) -> None:
+        self.k, self.v, self.last, self.tokens = k, v, last, tokens
+
+    @property
+    def n(self) -> int:
+        """Tokens so far."""
+        return self.tokens.shape[1]
 
 
 class Attention(nn.Module):
@@ -204,17 +209,18 @@ class Transformer(nn.Module):
         if before + t > self.block_size:
             raise SettingError(f"there are {before + t} tokens, and block_size is {self.block_size}; give fewer.")
         turn = (self.cos[before : before + t], self.sin[before : before + t])
+        so_far = tokens_bt if cache is None else torch.cat([cache.tokens, tokens_bt], 1)
         mask = None
-        if before and t > 1:
-            mask = torch.ones(t, before + t, dtype=torch.bool, device=tokens_bt.device).tril(before)
-        elif self.separator is not None and t > 1:
-            mask = same_document(tokens_bt, self.separator)
+        if self.separator is not None and before + t > 1:
+            mask = same_document(so_far, self.separator, t)
+        elif before and t > 1:
+            mask = torch.ones(t, before + t, dtype=torch.bool, device=tokens_bt.device).tril(before)[None, None]
         d = self.embedding.embedding_dim
         x_btd = self.dropout(self._mixed(F.layer_norm(self.embedding(tokens_bt), (d,)), mask, cache))
         for layer, block in enumerate(self.blocks):
             x_btd = block(x_btd, turn, mask, cache, layer)
         if cache is not None:
-            cache.n += t
+            cache.tokens = so_far
         return F.layer_norm(x_btd, (d,))
 
     def _mixed(self, x_btd: Tensor, mask: Tensor | None, cache: Cache | None) -> Tensor:
@@ -226,8 +232,9 @@ class Transformer(nn.Module):
         mixed = x_btd
         for i, weight in enumerate(self.earlier, 1):
             before = both[:, EARLIER - i : -i]
-            if mask is not None and cache is None:
-                seen = F.pad(mask[:, 0].diagonal(-i, 1, 2), (i, 0))  # whether token t may look at token t - i
+            if mask is not None:
+                offset = mask.shape[3] - mask.shape[2] - i  # token t of these is token t + offset + i of all
+                seen = F.pad(mask[:, 0].diagonal(offset, 1, 2), (max(0, -offset), 0))  # may it look at token t - i?
                 before = before * seen[:, :, None]
             mixed = mixed + weight * before
         return mixed
@@ -237,7 +244,8 @@ class Transformer(nn.Module):
         weight = self.embedding.weight
         shape = (b, self.n_heads, self.block_size, weight.shape[1] // self.n_heads)
         k, v = ([weight.new_zeros(shape) for _ in self.blocks] for _ in "kv")
-        return Cache(k, v, weight.new_zeros(b, EARLIER, weight.shape[1]))
+        tokens = torch.empty(b, 0, dtype=torch.int64, device=weight.device)
+        return Cache(k, v, weight.new_zeros(b, EARLIER, weight.shape[1]), tokens)
 
 
 def turns(t: int, k: int, base: float = 10_000.0) -> tuple[Tensor, Tensor]:
@@ -247,10 +255,14 @@ def turns(t: int, k: int, base: float = 10_000.0) -> tuple[Tensor, Tensor]:
     return angles.cos(), angles.sin()
 
 
-def same_document(tokens_bt: Tensor, separator: int) -> Tensor:
-    """Which tokens each may look at: earlier ones of its own document; bool [b, 1, t, t]. A separator closes its document."""
-    closed = tokens_bt == separator
+def same_document(tokens_bn: Tensor, separator: int, t: int | None = None) -> Tensor:
+    """Which tokens each of the last t may look at: earlier ones of its own document; bool [b, 1, t, n].
+
+    A separator closes its document.
+    """
+    n = tokens_bn.shape[1]
+    t = n if t is None else t
+    closed = tokens_bn == separator
     document = closed.cumsum(1) - closed.long()
-    t = tokens_bt.shape[1]
-    causal = torch.ones(t, t, dtype=torch.bool, device=tokens_bt.device).tril()
-    return ((document[:, :, None] == document[:, None, :]) & causal)[:, None]
+    causal = torch.ones(t, n, dtype=torch.bool, device=tokens_bn.device).tril(n - t)
+    return ((document[:, n - t :, None] == document[:, None, :]) & causal)[:, None]
