@@ -293,10 +293,13 @@ def test_demo(capsys, monkeypatch):
     assert cli.main(["demo", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     figures = {row["data"]: row for row in rows}
-    assert set(figures) == {"breast cancer", "wine", "diabetes", "digits", "Python's docstrings"}
+    assert set(figures) == {
+        *("breast cancer", "wine", "diabetes", "digits", "Python's docstrings", "the same, as a text")
+    }
     assert figures["breast cancer"]["tipsai"] > 0.93 and figures["diabetes"]["tipsai"] < 65
     assert figures["digits"]["tipsai"] > 0.97
-    assert figures["Python's docstrings"]["tipsai"] > figures["Python's docstrings"]["linear model"]
+    assert figures["Python's docstrings"]["tipsai"] > figures["Python's docstrings"]["baseline"]
+    assert figures["the same, as a text"]["tipsai"] < figures["the same, as a text"]["baseline"], "fewer bits"
     parts = {name: rows[i::3] for i, name in enumerate(cli.faces.FACES)}  # once is enough to see the table
     monkeypatch.setattr(cli.faces, "face", lambda name: types.SimpleNamespace(demo=lambda: parts[name]))
     assert cli.main(["demo"]) == 0

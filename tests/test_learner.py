@@ -224,3 +224,14 @@ def test_the_history_can_be_seen():
     losses, figures = learn.plot_history().axes
     assert len(losses.lines[0].get_xdata()) == 12 and max(losses.lines[0].get_xdata()) == 2
     assert [line.get_label() for line in figures.lines] == ["accuracy", "f1_macro"]
+
+
+def test_metrics_of_widely_different_size_have_axes_of_their_own():
+    from tipsai import plot
+
+    rows = [{"valid_loss": 2.0 / e, "valid_perplexity": 20.0 / e, "valid_bits_per_byte": 2.0 / e} for e in (1, 2)]
+    loss, large, small = plot.history([3.0, 2.0], rows).axes
+    assert [line.get_label() for line in large.lines + small.lines] == ["perplexity", "bits_per_byte"]
+    assert set(large.get_xticks()) <= set(range(-5, 9)), "there is no half epoch to read a figure at"
+    assert plot.alike({"valid_a": 1.0, "valid_b": 0.5, "valid_loss": 90.0}) == [["valid_a", "valid_b"]]
+    assert plot.alike({name: 10.0**i for i, name in enumerate("abcd")}) == [["d"], ["c"], ["a", "b"]]

@@ -373,7 +373,8 @@ def _demo(args: argparse.Namespace) -> int:
         return 0
     from tipsai.core.text import table
 
-    rows = [[v if isinstance(v, str) else f"{v:.4g}" for v in row.values()] for row in figures]
+    shown = {str: "{}", int: "{:,}", float: "{:.4g}"}
+    rows = [[shown[type(v)].format(v) for v in row.values()] for row in figures]
     print(table(rows, list(figures[0])))
     return 0
 

@@ -90,10 +90,11 @@ def smooth(values: Sequence[float], weight: float = 0.95) -> list[float]:
 def history(losses: Sequence[float], rows: Sequence[Row]) -> "Figure":
     """The objective step by step, the losses epoch by epoch and, where there are some, the metrics.
 
-    Where objective and loss differ widely from the start, as with a target that is scaled inside, each has its own axis.
+    What differs widely in size has axes of its own: objective and loss, as with a target that is scaled inside, and
+    metrics, such as perplexity and bits per byte.
     """
-    metrics = sorted({name for row in rows for name in row if name.startswith("valid_")} - {"valid_loss"})
-    fig, axes = figure(2 if metrics else 1)
+    groups = alike({name: _largest(rows, name) for row in rows for name in row if name.startswith("valid_")})
+    fig, axes = figure(1 + len(groups), width=6.0 if len(groups) < 2 else 4.5)
     per_epoch = len(losses) / max(1, len(rows))
     at = [(i + 1) / per_epoch for i in range(len(losses))]
     axes[0].plot(at, losses, color=GREY, alpha=0.25, linewidth=0.6)
@@ -110,19 +111,29 @@ def history(losses: Sequence[float], rows: Sequence[Row]) -> "Figure":
         lines += beside.plot(epochs, values, color=ORANGE, marker="o", markersize=3, label=label)
     axes[0].set(title="loss", xlabel="epoch")
     axes[0].legend(handles=lines, frameon=False)
-    for name, color in zip(metrics, (GREEN, ORANGE, BLUE, GREY) * len(metrics), strict=False):
-        axes[1].plot(
-            epochs,
-            [row.get(name, math.nan) for row in rows],
-            marker="o",
-            markersize=3,
-            color=color,
-            label=name.removeprefix("valid_"),
-        )
-    if metrics:
-        axes[1].set(title="validation", xlabel="epoch")
-        axes[1].legend(frameon=False)
+    for ax, names in zip(axes[1:], groups, strict=True):
+        for name, color in zip(names, (GREEN, ORANGE, BLUE, GREY) * len(names), strict=False):
+            values = [row.get(name, math.nan) for row in rows]
+            ax.plot(epochs, values, marker="o", markersize=3, color=color, label=name.removeprefix("valid_"))
+        ax.set(title="validation", xlabel="epoch")
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.legend(frameon=False)
     return fig
+
+
+def _largest(rows: Sequence[Row], name: str) -> float:
+    values = [abs(row[name]) for row in rows if math.isfinite(row.get(name, math.nan))]
+    return max(values, default=0.0)
+
+
+def alike(sizes: dict[str, float], times: float = 5.0, most: int = 3) -> list[list[str]]:
+    """The metrics that can share an axis, the validation loss left out: sizes at most so many times apart, sorted by name."""
+    groups: list[list[str]] = []
+    for name in sorted(sizes.keys() - {"valid_loss"}, key=lambda name: sizes[name], reverse=True):
+        if not groups or (sizes[name] * times < sizes[groups[-1][0]] and len(groups) < most):
+            groups.append([])
+        groups[-1].append(name)
+    return [sorted(group) for group in groups]
 
 
 def lr_find(lrs: Sequence[float], losses: Sequence[float], marks: dict[str, float]) -> "Figure":

@@ -51,7 +51,8 @@ def run() -> list[dict[str, Any]]:
                 "items": len(frame),
                 "figure": f"test {metric}",
                 "tipsai": learn.test()[f"test_{metric}"],
-                "linear model": baseline,
+                "baseline": baseline,
+                "baseline is": "linear model",
                 "seconds": seconds,
             }
         )
