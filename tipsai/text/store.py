@@ -51,7 +51,7 @@ class Store:
 
 def mapped(file: Any, kind: type[np.uint16] | type[np.uint32]) -> Tokens:
     """A file of raw numbers as an array; pages are read when they are asked for, and never written."""
-    return np.memmap(file, kind, mode="c")
+    return np.memmap(file, kind, mode="r")
 
 
 def opened(tokens: Any, tokenizer: Tokenizer) -> Tokens:
@@ -65,7 +65,7 @@ def opened(tokens: Any, tokenizer: Tokenizer) -> Tokens:
         if path.suffix not in (".bin", ".npy") or not path.is_file():
             raise DataError(f"{path} is no file of tokens; expected a .bin of {tokenizer.type.__name__} or a .npy.")
         try:
-            found = mapped(path, tokenizer.type) if path.suffix == ".bin" else np.load(path, mmap_mode="c")
+            found = mapped(path, tokenizer.type) if path.suffix == ".bin" else np.load(path, mmap_mode="r")
         except ValueError as error:
             raise DataError(f"{path} is no file of tokens ({error}).") from error
     else:

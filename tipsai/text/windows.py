@@ -1,5 +1,6 @@
 """Windows of a stream of tokens, in memory or memory-mapped, as batches for a language model."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -36,7 +37,10 @@ class Windows:
         return -(-(len(self.tokens) - 1) // self.length)
 
     def tensors(self) -> Sequence[Tensor]:
-        return (torch.from_numpy(self.tokens),)
+        with warnings.catch_warnings():
+            # A map that could be written to would count as memory of this process (RLIMIT_DATA, strict overcommit).
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            return (torch.from_numpy(self.tokens),)
 
     def take(self, index: Tensor | slice, offset: int = 0) -> Batch:
         """Windows by their number, counted from an offset: inputs and targets int64 [b, length].
