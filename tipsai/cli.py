@@ -201,6 +201,9 @@ def _n_epochs(learn: "Learner", minutes: float | None) -> float:
     n_epochs = epochs_within(learn, limit)
     if minutes is None and rule is not None and rule < n_epochs:
         return rule
+    if n_epochs > learn.dls.most_epochs:
+        log.info("%g epochs, in less time: more passes over so little would learn it by heart", learn.dls.most_epochs)
+        return learn.dls.most_epochs
     n_steps = round(n_epochs * len(learn.dls.train or ()))
     log.info("%.4g minutes are enough for %.4g epochs (%d steps)", limit, n_epochs, n_steps)
     return n_epochs

@@ -71,6 +71,9 @@ def test_a_text_with_little_to_teach_ends_before_its_time(capsys, folder, monkey
     assert cli.main([*TRAIN, "--out", "run"]) == 0
     assert "minutes are enough" not in capsys.readouterr().err
     assert json.loads((folder / "run" / "metrics.json").read_text())["n_epochs"] == 2
+    assert cli.main([*TRAIN, "--minutes", "0.3", "--out", "again"]) == 0
+    assert "1.5 epochs, in less time: more passes over so little" in capsys.readouterr().err
+    assert json.loads((folder / "again" / "metrics.json").read_text())["n_epochs"] == 2
 
 
 def test_a_folder_of_texts_is_text(folder, capsys):

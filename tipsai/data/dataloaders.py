@@ -1,5 +1,6 @@
 """The splits of a data set together: DataLoaders; and a split on its way to the device: Feed."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +88,7 @@ class DataLoaders:
         self.batch_tfms: tuple[BatchTransform, ...] = ()
         self.base_bs: int | None = None  # the batch size that a modality's default rate was chosen for
         self.n_epochs: float | None = None  # epochs that a modality finds fitting for this much data
+        self.most_epochs = math.inf  # after which more passes over this data teach nothing, however many minutes there are
         self.minutes: float | None = None  # of training on the command line that it finds fitting at most
         self.encoder: Callable[[Any, int], Loader] | None = None
         self.items: dict[str, Sequence[Any]] = {}  # each part's items, such as paths, in their own order

@@ -129,7 +129,7 @@ class RunningText(DataLoaders):
         """Makes a loader of each split."""
         self.blocks = (TokenBlock(coder, block_size), NextTokenBlock(coder))
         self.base_bs, self.minutes = defaults.BS, defaults.MINUTES
-        self.n_epochs = defaults.n_epochs_tokens(len(tokens["train"]))
+        self.n_epochs, self.most_epochs = defaults.n_epochs_tokens(len(tokens["train"])), defaults.MOST_EPOCHS
         size = self.base_bs if bs is None else check_bs(bs)
         self.train = WindowLoader(Windows(tokens["train"], block_size), size, shuffle=True)
         for name in ("valid", "test"):
