@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 from commands import assert_same_weights, interrupted, keeps_the_minutes, process
 
-from tipsai import cli, load_learner
+from tipsai import cli, doctor, load_learner
+from tipsai.core.finding import Finding
 
 N = 300
 RNG = np.random.default_rng(0)
@@ -312,3 +313,30 @@ def test_the_demo_without_scikit_learn_says_what_to_install(capsys, monkeypatch)
     assert cli.main(["demo"]) == 2
     out, err = capsys.readouterr()
     assert out == "" and "pip install 'tipsai[sklearn]'" in err
+
+
+# --- check --------------------------------------------------------------------------------------------------------
+
+
+def test_check_of_a_sound_table_says_so(capsys, folder):
+    before = sorted(path.name for path in folder.iterdir())
+    assert cli.main(["check", "train.csv", "--target", "y"]) == 0
+    assert "error" not in capsys.readouterr().out
+    assert sorted(path.name for path in folder.iterdir()) == before, "nothing is written"
+
+
+def test_check_finds_what_is_wrong_and_its_status_says_how_bad(capsys, folder):
+    twice = pd.concat([FRAME, FRAME]).sample(frac=1.0, random_state=0)
+    twice.to_csv("twice.csv", index=False)
+    assert cli.main(["check", "twice.csv", "--target", "y", "--json"]) == 0, "a warning is no error"
+    found = json.loads(capsys.readouterr().out)
+    assert [f["code"] for f in found] == ["duplicates"] and found[0]["severity"] == "warning"
+    assert cli.main(["check", "twice.csv", "--target", "y", "--silent", "duplicates"]) == 0
+    assert capsys.readouterr().out == "nothing found\n"
+    always = types.SimpleNamespace(
+        check=lambda silent: doctor.Findings([Finding("bad", "TR08", "error", "It is bad.")])
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cli.faces, "face", lambda name: types.SimpleNamespace(learner=lambda config: always))
+        assert cli.main(["check", "twice.csv", "--target", "y"]) == 1
+    assert "It is bad." in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import dataclasses
 import datetime
 import json
 import logging
@@ -35,7 +36,7 @@ REMEMBERED = (*COMMON, *dict.fromkeys(option for options in faces.OWN.values() f
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command and returns its exit status: 0, 2 for a user's mistake, 130 after Ctrl-C."""
+    """Runs a command and returns its exit status: 0, 1 where a check found an error, 2 for a user's mistake, 130 after Ctrl-C."""
     args = _parser().parse_args(argv)
     try:
         with _log_to_stderr():
@@ -76,14 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser("train", help="train on a table, a folder of pictures, or text")
     train.set_defaults(run=_train)
-    train.add_argument(
-        "data", metavar="DATA", help="a table (.csv, .tsv, .parquet), a folder of pictures, or text (.txt, .md, ...)"
-    )
-    train.add_argument(
-        "--target", action="append", metavar="COL", help="the column to predict; give it again for several targets"
-    )
-    train.add_argument("--test", metavar="DATA", help="what to test on, once, after training")
-    train.add_argument("--task", choices=TASKS, help="inferred from the data by default")
+    _take_data(train)
     length = train.add_mutually_exclusive_group()
     length.add_argument(
         "--epochs",
@@ -97,32 +91,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="M",
         help="fit the schedule into so much time; 2.5 for a language model by default",
     )
-    train.add_argument("--lr", type=float, metavar="X", help="peak learning rate")
-    train.add_argument("--bs", type=int, metavar="N", help="rows, pictures or windows of text a batch")
-    train.add_argument("--seed", type=int, metavar="N", help="drawn and recorded by default")
-    train.add_argument("--device", metavar="D", help="auto, cpu, cuda, ...")
-    train.add_argument(
-        "--kind",
-        action="append",
-        metavar="COL=KIND",
-        help="number, category, boolean, date, identifier or skip, where the inferred kind is wrong",
-    )
-    train.add_argument("--ignore", action="append", metavar="COL", help="a column to leave out")
-    train.add_argument("--size", type=int, metavar="N", help="pixels of a picture's side as the model sees it")
-    train.add_argument("--arch", metavar="NAME", help="a backbone, such as resnet18; by the pictures by default")
-    train.add_argument(
-        "--pretrained", action=argparse.BooleanOptionalAction, default=None, help="start from weights of ImageNet"
-    )
-    train.add_argument("--weights", metavar="FILE", help="start from these weights of --arch, .pth or .safetensors")
-    train.add_argument(
-        "--text", action="append", metavar="COL", help="the column with the text to classify; give it again for several"
-    )
-    train.add_argument(
-        "--tokenizer", metavar="NAME", help="char, byte, word, bpe, or a tokenizer.json; by the text by default"
-    )
     train.add_argument("--out", metavar="DIR", help="by default runs/<data>-<date>-<time>")
     train.add_argument("--resume", action="store_true", help="go on with the interrupted run in --out")
     train.add_argument("--json", action="store_true", help="print metrics.json on standard output")
+
+    check = commands.add_parser("check", help="look at data and untrained model, and say what is wrong with them")
+    check.set_defaults(run=_check)
+    _take_data(check)
+    check.add_argument("--silent", action="append", metavar="CODE", help="a check to leave out, such as imbalance")
+    check.add_argument("--json", action="store_true", help="print the findings as JSON on standard output")
 
     predict = commands.add_parser("predict", help="predict rows or pictures with a trained model")
     predict.set_defaults(run=_predict)
@@ -154,6 +131,41 @@ def _parser() -> argparse.ArgumentParser:
     tips.set_defaults(run=_tips)
     tips.add_argument("code", nargs="?", metavar="CODE", help="such as TR08")
     return parser
+
+
+def _take_data(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say what the data are, and what is to be made of them."""
+    parser.add_argument(
+        "data", metavar="DATA", help="a table (.csv, .tsv, .parquet), a folder of pictures, or text (.txt, .md, ...)"
+    )
+    parser.add_argument(
+        "--target", action="append", metavar="COL", help="the column to predict; give it again for several targets"
+    )
+    parser.add_argument("--test", metavar="DATA", help="what to test on, once, after training")
+    parser.add_argument("--task", choices=TASKS, help="inferred from the data by default")
+    parser.add_argument("--lr", type=float, metavar="X", help="peak learning rate")
+    parser.add_argument("--bs", type=int, metavar="N", help="rows, pictures or windows of text a batch")
+    parser.add_argument("--seed", type=int, metavar="N", help="drawn and recorded by default")
+    parser.add_argument("--device", metavar="D", help="auto, cpu, cuda, ...")
+    parser.add_argument(
+        "--kind",
+        action="append",
+        metavar="COL=KIND",
+        help="number, category, boolean, date, identifier or skip, where the inferred kind is wrong",
+    )
+    parser.add_argument("--ignore", action="append", metavar="COL", help="a column to leave out")
+    parser.add_argument("--size", type=int, metavar="N", help="pixels of a picture's side as the model sees it")
+    parser.add_argument("--arch", metavar="NAME", help="a backbone, such as resnet18; by the pictures by default")
+    parser.add_argument(
+        "--pretrained", action=argparse.BooleanOptionalAction, default=None, help="start from weights of ImageNet"
+    )
+    parser.add_argument("--weights", metavar="FILE", help="start from these weights of --arch, .pth or .safetensors")
+    parser.add_argument(
+        "--text", action="append", metavar="COL", help="the column with the text to classify; give it again for several"
+    )
+    parser.add_argument(
+        "--tokenizer", metavar="NAME", help="char, byte, word, bpe, or a tokenizer.json; by the text by default"
+    )
 
 
 # --- train --------------------------------------------------------------------------------------------------------
@@ -297,6 +309,25 @@ def _write_csv(path: Path, rows: list[dict[str, float]]) -> None:
     from tipsai.callbacks.loggers import write_csv
 
     write_csv(path, rows)
+
+
+# --- check --------------------------------------------------------------------------------------------------------
+
+
+def _check(args: argparse.Namespace) -> int:
+    """Exit status 1 if anything is an error."""
+    config = {name: getattr(args, name, None) for name in REMEMBERED}
+    if config["seed"] is None:
+        config["seed"] = 0  # the same split, and the same findings, every time
+    learn = faces.face(faces.of_data(config)).learner(config)
+    found = learn.check(silent=args.silent or ())
+    for code, why in found.failed.items():
+        log.warning("the check %s could not be made: %s", code, why)
+    if args.json:
+        print(json.dumps([dataclasses.asdict(finding) for finding in found], indent=1, default=str))
+    else:
+        print(found)
+    return int(any(finding.severity == "error" for finding in found))
 
 
 # --- predict ------------------------------------------------------------------------------------------------------

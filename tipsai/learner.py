@@ -1,5 +1,6 @@
 """The Learner: a model, its data and everything between them. A facade; what it does is done on the floors below."""
 
+import copy
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from tipsai import artifact, embedding, fitting, losses, metrics, optim, plot, schedule
 from tipsai.callbacks import Recorder, Scheduler
-from tipsai.core import rng
+from tipsai.core import modes, rng
 from tipsai.core.callback import Callback, bind
 from tipsai.core.errors import NonFiniteLossError, SettingError, require_positive
 from tipsai.core.evaluate import Evaluator, predictions
@@ -23,6 +24,8 @@ from tipsai.core.step import Step, resolve_precision
 from tipsai.data import show
 from tipsai.data.dataloaders import DataLoaders, Feed
 from tipsai.data.loaders import Loader
+from tipsai.doctor import CHECKS, Context, Findings, examine
+from tipsai.doctor.context import optimizer_of
 from tipsai.fitting import Fit, FitOptions
 from tipsai.interpret import Interpretation
 from tipsai.lr_find import Suggestion, search
@@ -145,6 +148,7 @@ class Learner:
         self.train_seconds = 0.0
         self.stop_reason = ""
         self.test_looks: dict[str, int] = {}
+        self.found: list[Finding] = []
         self.builder: artifact.Builder | None = None
         self.transfer = Transfer()
         self.settings = Settings()
@@ -462,9 +466,43 @@ class Learner:
     # --- looking ------------------------------------------------------------------------------------------------
 
     @property
-    def findings(self) -> list[Finding]:
-        """What was found wrong so far: with the data when they were read."""
-        return list(self.dls.findings)
+    def findings(self) -> Findings:
+        """What was found wrong so far: with the data when they were read, and by checks. The gravest come first."""
+        return Findings([*self.dls.findings, *self.found])
+
+    def check(self, *, silent: Iterable[str] = (), progress: bool = True) -> Findings:
+        """Looks at data and model before training; prints as a table. Model, optimizer, order and randomness stay as they are.
+
+        Args:
+            silent: codes of checks to leave out.
+            progress: show a bar on standard error once it takes longer than two seconds.
+        """
+        with rng.preserved(), modes.kept(self.model):
+            found = examine(self._context(), [*CHECKS, *self.checks], silent, progress)
+        self.found = list(found)
+        return Findings([*self.dls.findings, *found], found.failed)
+
+    def _context(self) -> Context:
+        """What checks may look at."""
+
+        def make(model: nn.Module, groups: list[list[nn.Parameter]]) -> torch.optim.Optimizer:
+            return optim.build(self.opt_spec, model, groups, optim.rates(self.lr, len(groups)), self.wd)
+
+        held = {p for group in (self.opt or self._new_opt()).param_groups for p in group["params"]}
+        return Context(
+            model=copy.deepcopy(self.model),
+            dls=self.dls,
+            loss_fn=self.loss_fn,
+            device=self.device,
+            seed=self.seed,
+            output=self.output,
+            compute_loss=self.compute_loss,
+            optimize=optimizer_of(self.model, self.layer_groups, make),
+            optimized=frozenset(name for name, p in self.model.named_parameters() if p in held),
+            metrics=tuple(self.metrics),
+            n_steps=self.n_steps,
+            test_looks=self.test_looks,
+        )
 
     def interpret(self, split: str = "valid", *, tta: bool = False, open_test: bool = False) -> Interpretation:
         """What the model makes of a split, item by item: mistakes, doubts, suspected label errors (DA01).

@@ -27,6 +27,11 @@ TIPS = {
             "default: Learner(lr=None), tipsai.optim.size_factor; tool: learn.lr_find()",
         ),
         Tip(
+            "TR02",
+            "Learn one example by heart, then a few, before anything else.",
+            "check fit-few: learn.check() trains a copy on eight examples, without regularisation",
+        ),
+        Tip(
             "TR03",
             "Mixup trains on blends of two examples; it resists wrong labels.",
             "tool: vision_learner(mixup=0.4, cutmix=1.0), tabular_learner(mixup=0.4), tipsai.MixUp; off by default",
@@ -44,7 +49,7 @@ TIPS = {
         Tip(
             "TR08",
             "The first loss must be what guessing gives.",
-            "default: built-in models start there; tool: tipsai.init_bias",
+            "default: built-in models start there; tool: tipsai.init_bias; checks first-loss, outputs, loss-for-targets",
         ),
         Tip(
             "TR10",
@@ -60,19 +65,23 @@ TIPS = {
         Tip(
             "TR13",
             "Stop early; regularise by dropout and weight decay.",
-            "tool: tipsai.EarlyStopping, fit(final='best'), Learner(wd=...)",
+            "tool: tipsai.EarlyStopping, fit(final='best'), Learner(wd=...); check random-evaluation finds dropout that stays on",
         ),
         Tip(
             "TR14",
             "Accumulated gradients equal those of the large batch.",
-            "default: fit(accumulate=n), exact for ragged groups and weighted losses",
+            "default: fit(accumulate=n), exact for ragged groups and weighted losses; check batch-norm-small-batch",
         ),
         Tip(
             "TR17",
             "Make runs reproducible and write everything down.",
             "default: Learner(seed=...), fit(checkpoint=...), the artifact's manifest",
         ),
-        Tip("TR22", "Do not decide by training accuracy.", "default: a training figure is refused as monitor"),
+        Tip(
+            "TR22",
+            "Do not decide by training accuracy.",
+            "default: a training figure is refused as monitor; check no-validation",
+        ),
         Tip(
             "DA01",
             "Look at what the model gets most confidently wrong, and at what it is least sure of.",
@@ -104,28 +113,43 @@ TIPS = {
             "Put the geometric transforms together into one resampling, on the device.",
             "default: ImageDataLoaders, tipsai.vision.augment: one warp a picture, the last resize included",
         ),
-        Tip("DA09", "Shuffle between epochs.", "default: training loaders"),
+        Tip(
+            "DA08",
+            "Training data may be of another kind, but validation must be like the test.",
+            "check valid-test-shift: a classifier tries to tell validation from test; check class-mix",
+        ),
+        Tip("DA09", "Shuffle between epochs.", "default: training loaders; check order"),
         Tip(
             "DA10",
             "Process new data exactly as the training data.",
-            "default: processors are fitted once and travel in the artifact",
+            "default: processors are fitted once and travel in the artifact; check validation-scale",
         ),
         Tip(
             "DA11",
             "Augment in training, not in validation.",
-            "default: item_aug and batch transforms; evaluation of pictures gets the plain view",
+            "default: item_aug and batch transforms; evaluation of pictures gets the plain view; check augmented-validation",
         ),
         Tip(
             "DA12",
             "Normalise the inputs.",
-            "default: a table's numbers robustly; pictures by the backbone's statistics, else by those of the training pictures",
+            "default: a table's numbers robustly; pictures by the backbone's statistics, or the training pictures'; "
+            "checks input-scale, constant-inputs, non-finite-data",
         ),
         Tip(
             "DA13",
             "Mind imbalanced classes.",
-            "tool: tabular_learner(class_weights='balanced'), metrics 'balanced_accuracy', 'f1_macro'",
+            "tool: tabular_learner(class_weights='balanced'), metrics 'balanced_accuracy', 'f1_macro'; check imbalance",
         ),
-        Tip("DA14", "Do not tune on the test set.", "default: only learn.test() opens it, and counts the looks"),
+        Tip(
+            "DA14",
+            "Do not tune on the test set.",
+            "default: only learn.test() opens it, and counts the looks; check test-looks",
+        ),
+        Tip(
+            "DA15",
+            "Look for leaks: items on both sides of the split, columns that give the target away.",
+            "checks duplicates, near-duplicates, leaking-column, identifier",
+        ),
         Tip(
             "DA17",
             "Augment pictures: flips, rotation, crops, brightness and contrast.",
@@ -137,9 +161,29 @@ TIPS = {
             "tool: TextDataLoaders.from_df(aug=TextAugmentation(...)), tipsai.text.augment",
         ),
         Tip(
+            "MO05",
+            "Vanishing and exploding gradients: residual connections, initialisation, clipping.",
+            "check gradient-depth: norms of the first and the last layer",
+        ),
+        Tip(
+            "MO06",
+            "Check the gradient flow.",
+            "check gradient-flow: parameters without gradient, frozen at random, or missing from the optimizer",
+        ),
+        Tip(
+            "MO07",
+            "Outputs may depend only on what they should.",
+            "checks mixes-items (other rows of the batch) and sees-the-future (later tokens)",
+        ),
+        Tip(
             "MO08",
             "Look at what was learned.",
             "tool: learn.plot_embedding; tipsai.vision.show.first_layer_filters, feature_maps",
+        ),
+        Tip(
+            "MO09",
+            "Compare with simple baselines.",
+            "check ignores-input; tipsai demo stands beside linear models and bz2",
         ),
         Tip(
             "MO11",

@@ -88,7 +88,9 @@ class DataLoaders:
         self.batch_tfms: tuple[BatchTransform, ...] = ()
         self.base_bs: int | None = None  # the batch size that a modality's default rate was chosen for
         self.n_epochs: float | None = None  # epochs that a modality finds fitting for this much data
-        self.most_epochs = math.inf  # after which more passes over this data teach nothing, however many minutes there are
+        self.most_epochs = (
+            math.inf
+        )  # passes after which this data have nothing left to teach, however much time there is
         self.minutes: float | None = None  # of training on the command line that it finds fitting at most
         self.encoder: Callable[[Any, int], Loader] | None = None
         self.items: dict[str, Sequence[Any]] = {}  # each part's items, such as paths, in their own order

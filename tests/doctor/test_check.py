@@ -1,0 +1,124 @@
+"""The round of checks: nothing is touched, what fails says so, and a person can read what comes out."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from doctor.faults import blobs, learner, mlp, split
+from helpers import copied, same
+from torch import nn
+
+from tipsai import DataLoaders
+from tipsai.doctor import CHECKS, Check, Findings, Verdict
+
+
+def run(seed=0, **options):
+    return learner(split(*blobs(seed)), mlp(seed), seed, **options)
+
+
+def test_codes_are_unique_and_every_check_names_a_tip():
+    from tipsai.tips import TIPS
+
+    assert len({check.code for check in CHECKS}) == len(CHECKS)
+    for check in CHECKS:
+        assert check.tip in TIPS, f"{check.code}: {check.tip}"
+        assert set(check.unless) <= {other.code for other in CHECKS}, check.code
+
+
+def test_a_check_before_or_between_fits_changes_no_bit():
+    def dropout():
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return nn.Sequential(nn.Linear(12, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 3))
+
+    plain, checked = (learner(split(*blobs(0)), dropout(), 0) for _ in range(2))
+    for learn in (plain, checked):
+        if learn is checked:
+            learn.check(progress=False)
+        learn.fit_one_cycle(2, progress=False)
+        if learn is checked:
+            learn.check(progress=False)
+        learn.fit_one_cycle(1, progress=False)
+    assert same(plain.model.state_dict(), checked.model.state_dict())
+    for a, b in zip(plain.opt.state.values(), checked.opt.state.values(), strict=True):
+        assert same(a, b)
+    assert plain.history == checked.history or [row["valid_loss"] for row in plain.history] == [
+        row["valid_loss"] for row in checked.history
+    ]
+
+
+def test_weights_modes_gradients_and_generators_are_left_alone():
+    learn = run()
+    learn.model[1].eval()
+    before = copied(learn.model)
+    torch.manual_seed(5), random.seed(5), np.random.seed(5)
+    expected = torch.rand(3), random.random(), np.random.rand()
+    torch.manual_seed(5), random.seed(5), np.random.seed(5)
+    learn.check(progress=False)
+    drawn = torch.rand(3), random.random(), np.random.rand()
+    assert torch.equal(drawn[0], expected[0]) and drawn[1:] == expected[1:]
+    assert same(learn.model.state_dict(), before)
+    assert not learn.model[1].training and learn.model[0].training
+    assert all(p.grad is None for p in learn.model.parameters()) and learn.opt is None and not learn.test_looks
+
+
+def test_an_optimizer_function_that_holds_on_to_the_model_moves_nothing():
+    model = mlp(0)
+    learn = learner(split(*blobs(0)), model, 0, opt=lambda groups: torch.optim.SGD(model.parameters(), 0.1))
+    learn.fit_one_cycle(1, progress=False)
+    before = copied(model)
+    learn.check(progress=False)
+    assert same(model.state_dict(), before), "a stale gradient was applied"
+
+
+def test_a_check_that_fails_is_named_and_the_others_go_on():
+    def broken(ctx):
+        raise KeyError("nothing here")
+
+    bad = Check("bad", "data", "TR22", broken, lambda figures: ())
+    x, y = blobs(0)
+    learn = learner(DataLoaders.from_tensors((x, y)), mlp(0), 0, checks=[bad])
+    found = learn.check(progress=False)
+    assert [f.code for f in found] == ["no-validation"]
+    assert found.failed == {"bad": "KeyError: 'nothing here'"}
+
+
+def test_a_check_of_ones_own_speaks_and_can_be_silenced():
+    def measure(ctx):
+        return {"rows": ctx.dls.train.n_items}
+
+    def judge(figures):
+        yield Verdict("advice", f"{figures['rows']} rows", figures, "Get more.")
+
+    own = Check("few-rows", "data", "AR03", measure, judge, "a book")
+    learn = run(checks=[own])
+    found = learn.check(progress=False)
+    assert [(f.code, f.tip, f.severity, f.source, f.evidence) for f in found] == [
+        ("few-rows", "AR03", "advice", "a book", {"rows": 450})
+    ]
+    assert learn.findings == found
+    assert learn.check(silent=["few-rows"], progress=False) == [] == learn.findings
+
+
+def test_findings_print_as_a_table_the_gravest_first():
+    learn = learner(split(*blobs(0)), nn.Sequential(mlp(0), nn.Softmax(1)), 0)
+    learn.dls.valid = None
+    text = str(learn.check(progress=False))
+    lines = text.splitlines()
+    assert lines[0].split() == ["severity", "tip", "code", "what", "was", "found"]
+    assert lines[1].startswith("error") and "outputs" in lines[1] and "Return logits" in lines[2]
+    assert lines[3].startswith("warning") and "no-validation" in lines[3]
+    assert str(Findings()) == "nothing found"
+
+
+def test_what_follows_from_a_fault_is_not_told_again():
+    learn = learner(split(*blobs(0)), nn.Sequential(mlp(0), nn.ReLU(), nn.Softmax(1)), 0)
+    assert [f.code for f in learn.check(progress=False)] == ["outputs"]
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_tiny_data_are_no_reason_to_fail(n):
+    x, y = blobs(0)
+    learn = learner(DataLoaders.from_tensors((x[:n], y[:n]), (x[n : 2 * n], y[n : 2 * n])), mlp(0), 0)
+    assert not learn.check(progress=False).failed

@@ -1,0 +1,176 @@
+"""What checks may look at: a copy of the model, the data, and how the run puts them together."""
+
+import copy
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from tipsai.core.evaluate import predict_batch
+from tipsai.core.state import Batch, ComputeLoss, Loss
+from tipsai.data.dataloaders import DataLoaders, Feed
+from tipsai.data.loaders import Loader
+from tipsai.losses import CrossEntropy
+
+SAMPLE = 2000  # items of a split that checks look at
+SAMPLE_BYTES = 1 << 27  # at most
+SAMPLE_SECONDS = 2.0  # of reading; what has come by then is the sample
+ROWS = 128  # of a batch that is sent through the model
+
+
+@dataclass(slots=True)
+class Context:
+    """One run, as the doctor sees it. Nothing here is the run's own but the data, which are read only.
+
+    Attributes:
+        model: a copy. A check puts back what it changes, or works on fresh().
+        dls: the data.
+        loss_fn: the loss.
+        device: of the model.
+        seed: of the run.
+        output: from what the model returns to what the loss takes.
+        compute_loss: takes the place of model, output and loss.
+        optimize: from a copy of the model to an optimizer, as the run would make it.
+        optimized: names of the parameters that the run's optimizer has.
+        metrics: names of the metrics.
+        n_steps: optimizer steps done so far.
+        test_looks: how often each test set was opened.
+    """
+
+    model: nn.Module
+    dls: DataLoaders
+    loss_fn: Loss
+    device: torch.device
+    seed: int = 0
+    output: Callable[[Any], Any] | None = None
+    compute_loss: ComputeLoss | None = None
+    optimize: Callable[[nn.Module], Optimizer] = lambda model: torch.optim.AdamW(model.parameters(), 1e-3)
+    optimized: frozenset[str] = frozenset()
+    metrics: tuple[str, ...] = ()
+    n_steps: int = 0
+    test_looks: Mapping[str, int] = field(default_factory=dict)
+    kept: dict[Any, Any] = field(default_factory=dict)  # what was read once
+
+    def fresh(self) -> nn.Module:
+        """A copy of the model that may be trained."""
+        return copy.deepcopy(self.model)
+
+    def loader(self, split: str) -> Loader | None:
+        found: Loader | None = getattr(self.dls, split)
+        return found
+
+    def fed(self, split: str, epoch: int = 0) -> Iterator[Batch]:
+        """An epoch's batches as the run gets them: on the device, training augmented."""
+        loader = self.loader(split)
+        assert loader is not None
+        feed = Feed(loader, self.device, self.dls.batch_tfms, training=split == "train")
+        return feed.batches(seed=self.seed, epoch=epoch)
+
+    def batch(self, split: str = "train") -> Batch | None:
+        """The first rows of an epoch, as the run gets them; None without that split."""
+        if self.loader(split) is None:
+            return None
+        if split not in self.kept:
+            self.kept[split] = rows(next(self.fed(split)), ROWS)
+        return self.kept[split]  # type: ignore[no-any-return]
+
+    def sample(self, split: str) -> Batch | None:
+        """Some items, always the same, as evaluation sees them: on the CPU, without augmentation; None without that split."""
+        loader = self.loader(split)
+        if loader is None:
+            return None
+        if ("sample", split) not in self.kept:
+            parts, size, began = list[Batch](), 0, time.perf_counter()
+            for batch in self.dls.as_evaluated(loader.sample(SAMPLE, self.seed), self.device):
+                parts.append(batch.to(torch.device("cpu")))
+                size += sum(t.nbytes for t in (*batch.x, *batch.y))
+                if size > SAMPLE_BYTES or time.perf_counter() - began > SAMPLE_SECONDS:
+                    break
+            self.kept["sample", split] = joined(parts)
+        return self.kept["sample", split]  # type: ignore[no-any-return]
+
+    def pred(self, model: nn.Module, batch: Batch) -> Tensor | None:
+        """What the loss would take; None where the run computes it in its own way, or it is no tensor."""
+        if self.compute_loss is not None:
+            return None
+        found = predict_batch(model, batch, self.output)
+        return found if isinstance(found, Tensor) else None
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The mean over the batch of what is optimised."""
+        if self.compute_loss is not None:
+            result = self.compute_loss(model, batch)
+            total, weight = result if isinstance(result, tuple) else (result, 1.0)
+        else:
+            total, weight = self.loss_fn.sums(predict_batch(model, batch, self.output), *batch.y)
+        return total / weight
+
+
+def optimizer_of(
+    model: nn.Module,
+    groups: Sequence[Sequence[nn.Parameter]],
+    make: Callable[[nn.Module, list[list[nn.Parameter]]], Optimizer],
+) -> Callable[[nn.Module], Optimizer]:
+    """From a copy of the model to an optimizer of the copy's parameters, in the model's own groups.
+
+    Args:
+        model: the original.
+        groups: its parameters by layer group.
+        make: builds an optimizer from a model and its groups.
+    """
+    names = {p: name for name, p in model.named_parameters()}
+    named = [[names[p] for p in group if p in names] for group in groups]
+
+    def optimize(other: nn.Module) -> Optimizer:
+        by_name = dict(other.named_parameters())
+        opt = make(other, [[by_name[name] for name in group] for group in named])
+        own = set(by_name.values())
+        if all(p in own for group in opt.param_groups for p in group["params"]):
+            return opt
+        return torch.optim.AdamW(
+            other.parameters(), opt.param_groups[0]["lr"]
+        )  # a function that holds on to the original
+
+    return optimize
+
+
+def rows(batch: Batch, n: int) -> Batch:
+    """The first n rows."""
+    return Batch(tuple(t[:n] for t in batch.x), tuple(t[:n] for t in batch.y))
+
+
+def digests(fields: Sequence[Tensor]) -> list[bytes]:
+    """A digest of each row of tensors that share their first dimension."""
+    raw = [t.detach().cpu().reshape(len(t), -1) for t in fields if t.numel()]
+    arrays = [(t.float() if t.dtype == torch.bfloat16 else t).numpy() for t in raw]
+    return [
+        hashlib.blake2b(b"".join(a[i].tobytes() for a in arrays), digest_size=12).digest()
+        for i in range(len(fields[0]))
+    ]
+
+
+def joined(parts: list[Batch]) -> Batch:
+    """Batches one after the other; those whose rows have another shape than the first batch's are left out."""
+    first = parts[0]
+    shape = [t.shape[1:] for t in (*first.x, *first.y)]
+    same = [part for part in parts if [t.shape[1:] for t in (*part.x, *part.y)] == shape]
+    return Batch(
+        tuple(torch.cat(fields) for fields in zip(*(part.x for part in same), strict=True)),
+        tuple(torch.cat(fields) for fields in zip(*(part.y for part in same), strict=True)),
+    )
+
+
+def class_axis(loss: Loss, pred: Tensor, y: Tensor) -> int | None:
+    """The axis of the classes in predictions; None where the targets are no class numbers, or of another shape."""
+    if y.dtype == torch.bool or not pred.is_floating_point():
+        return None
+    if y.is_floating_point():
+        return 1 if isinstance(loss, CrossEntropy) and pred.shape == y.shape else None
+    if pred.ndim == y.ndim + 1 and pred.shape[:1] + pred.shape[2:] == y.shape:
+        return 1
+    return pred.ndim - 1 if pred.ndim == y.ndim + 1 and pred.shape[:-1] == y.shape else None

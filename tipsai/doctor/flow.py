@@ -1,0 +1,198 @@
+"""Whether gradients reach every parameter, and the optimizer has it (MO06); and how they change with depth (MO05)."""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from tipsai.core import modes
+from tipsai.doctor.check import Check, Figures, Verdict
+from tipsai.doctor.context import Context
+
+STEPS = 4  # of training before gradients are judged: a layer that starts at zero blocks the first
+SMALL = 0.1  # of the run's own rate: a run warms up, too
+VANISHED, FAINT, EXPLODED = 1e-3, 1e-4, 70.0  # AutoTrainer
+
+
+def fresh_uniform(weight: Tensor) -> bool:
+    """Whether a matrix looks as PyTorch makes one: uniform between plus and minus one over the root of its inputs.
+
+    Training moves some weights beyond that bound and changes the distribution; a Kolmogorov-Smirnov test tells.
+    """
+    fan_in = weight[0].numel()
+    flat = weight.detach().double().flatten() * math.sqrt(fan_in)
+    if len(flat) < 64 or float(flat.abs().max()) > 1 + 1e-6:
+        return False
+    ranks = (flat.sort().values + 1) / 2
+    steps = torch.arange(1, len(flat) + 1, dtype=torch.float64) / len(flat)
+    return float((ranks - steps).abs().max()) < 1.63 / math.sqrt(len(flat))  # 1%
+
+
+def _layers(model: nn.Module) -> list[str]:
+    """Names of the weights that multiply what comes from the layer before."""
+    kinds = (nn.Linear, nn.modules.conv._ConvNd, nn.RNNBase)
+    found = [
+        (f"{name}.{p}" if name else p)
+        for name, m in model.named_modules()
+        if isinstance(m, kinds)
+        for p, _ in m.named_parameters(recurse=False)
+    ]
+    return [name for name in dict.fromkeys(found) if "bias" not in name and name in dict(model.named_parameters())]
+
+
+def _flow(ctx: Context) -> Figures | None:
+    if "flow" not in ctx.kept:
+        ctx.kept["flow"] = _measured(ctx)
+    return ctx.kept["flow"]  # type: ignore[no-any-return]
+
+
+def _measured(ctx: Context) -> Figures | None:
+    """Trains a copy for a few small steps on one batch, and looks which parameters got a gradient."""
+    batch = ctx.batch()
+    if batch is None or not batch.y and ctx.compute_loss is None:
+        return None
+    model = ctx.fresh()
+    modes.train(model)
+    named = dict(model.named_parameters())
+    wanted = [name for name, p in named.items() if p.requires_grad]
+    if not wanted:
+        return {"trained": 0, "all": len(named)}
+    layers = [name for name in _layers(model) if named[name].requires_grad]
+    empty = sum(not bool((t != 0).any()) for t in batch.x)  # inputs that hold nothing, such as flags for missing values
+    opt = ctx.optimize(model)
+    for group in opt.param_groups:
+        group["lr"] *= SMALL
+    met: set[str] = set()
+    moved: set[str] = set()
+    norms: list[dict[str, float]] = []
+    for _ in range(STEPS):
+        opt.zero_grad()
+        loss = ctx.loss(model, batch)
+        if not loss.requires_grad:
+            return {"trained": 0, "all": len(named), "detached": True}
+        loss.backward()  # type: ignore[no-untyped-call]
+        grads = {name: p.grad for name, p in named.items() if p.grad is not None}
+        met |= set(grads)
+        moved |= {name for name, grad in grads.items() if bool((grad != 0).any())}
+        norms.append({name: float(grads[name].norm()) for name in layers if name in grads})
+        opt.step()
+    frozen = [name for name, p in named.items() if not p.requires_grad]
+    return {
+        "trained": len(wanted),
+        "all": len(named),
+        "no gradient": [name for name in wanted if name not in met],
+        "always zero": [name for name in wanted if name in met and name not in moved],
+        "empty inputs": empty,
+        "not in the optimizer": [name for name in wanted if name not in ctx.optimized] if ctx.optimized else [],
+        "frozen at random": [n for n in frozen if named[n].ndim > 1 and fresh_uniform(named[n])],
+        "frozen": len(frozen),
+        "norms": norms[-1],
+        "loss": float(loss.detach()),
+    }
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _judge_flow(f: Figures) -> Iterator[Verdict]:
+    if not f["trained"] or f.get("detached"):
+        cause = (
+            "the loss depends on none of them (is it detached, or made under no_grad?)"
+            if f.get("detached")
+            else "all are frozen"
+        )
+        yield Verdict(
+            "error",
+            f"no parameter is trained: {cause}.",
+            f,
+            "learn.unfreeze() trains all; leave .detach() and .item() out of the forward pass.",
+        )
+        return
+    if f["not in the optimizer"]:
+        names = f["not in the optimizer"]
+        yield Verdict(
+            "error",
+            f"{len(names)} parameters are not in the optimizer and will never change: {_some(names)}.",
+            f,
+            "Make the Learner after the model is complete; an optimizer function must use all groups it is given.",
+        )
+    if f["no gradient"]:
+        names = f["no gradient"]
+        yield Verdict(
+            "error" if len(names) > 0.3 * f["trained"] else "warning",
+            f"{len(names)} of {f['trained']} parameters get no gradient: {_some(names)}. They are not used, or cut off by .detach().",
+            f,
+            "Use them in the forward pass, or freeze them: p.requires_grad_(False).",
+        )
+    if len(f["always zero"]) > f["empty inputs"]:
+        names = f["always zero"]
+        yield Verdict(
+            "warning",
+            f"the gradient of {len(names)} parameters is zero in {STEPS} steps: {_some(names)}.",
+            f,
+            "Look for dead rectifiers before them, and for a product with something that is always zero.",
+        )
+    if f["frozen at random"]:
+        names = f["frozen at random"]
+        yield Verdict(
+            "warning",
+            f"{len(names)} parameters are frozen, and their weights look freshly drawn: {_some(names)}.",
+            f,
+            "learn.unfreeze(), or load the weights that were meant.",
+        )
+
+
+FLOW = Check("gradient-flow", "start", "MO06", _flow, _judge_flow, unless=("non-finite-data",))
+
+
+def _depth(ctx: Context) -> Figures | None:
+    figures = _flow(ctx)
+    if figures is None or len(figures.get("norms", ())) < 2:
+        return None
+    norms = {name: norm for name, norm in figures["norms"].items() if norm != 0}
+    if len(norms) < 2:
+        return None
+    names = list(norms)
+    return {"first": names[0], "last": names[-1], "norms": norms, "layers": len(names)}
+
+
+def _judge_depth(f: Figures) -> Iterator[Verdict]:
+    norms = f["norms"]
+    first, last = norms[f["first"]], norms[f["last"]]
+    bad = [name for name, norm in norms.items() if not math.isfinite(norm)]
+    if bad:
+        yield Verdict(
+            "error",
+            f"the gradient of {_some(bad)} is not finite.",
+            f,
+            "Lower the rate, clip gradients, look at the inputs' scale.",
+        )
+    elif last > 0 and first / last < VANISHED and first < FAINT:
+        yield Verdict(
+            "warning",
+            f"gradients vanish: their norm is {first:.1e} in {f['first']} and {last:.1e} in {f['last']}; the early layers will not learn.",
+            f,
+            "Residual connections, batch or layer norm, rectifiers (GELU, ReLU) in place of sigmoid and tanh.",
+        )
+    elif first > 1 and first / max(last, 1e-30) > EXPLODED:
+        yield Verdict(
+            "warning",
+            f"gradients explode: their norm is {first:.1e} in {f['first']} and {last:.1e} in {f['last']}.",
+            f,
+            "Clip them (fit clips at 1 by default), lower the rate, make initial weights smaller.",
+        )
+
+
+DEPTH = Check(
+    "gradient-depth",
+    "start",
+    "MO05",
+    _depth,
+    _judge_depth,
+    "Zhang et al., AutoTrainer, ICSE 2021",
+    ("non-finite-data",),
+)
+
+CHECKS = (FLOW, DEPTH)

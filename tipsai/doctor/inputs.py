@@ -1,0 +1,216 @@
+"""What reaches the model: scale, constants, values that are no numbers, and whether validation is treated alike."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from tipsai.core.state import Batch
+from tipsai.doctor.check import Check, Figures, Verdict
+from tipsai.doctor.context import Context
+
+NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+
+
+def channels(x: Tensor) -> Tensor:
+    """Values by what shares a scale, float [n, c]: a table's columns, a picture's channels."""
+    return x.float() if x.ndim == 2 else x.float().transpose(0, 1).flatten(1).T if x.ndim > 2 else x.float()[:, None]
+
+
+# --- no numbers -----------------------------------------------------------------------------------------------------
+
+
+def _finite(ctx: Context) -> Figures | None:
+    bad: dict[str, int] = {}
+    for split in ("train", "valid"):
+        batch = ctx.sample(split)
+        for field in ("x", "y"):
+            for t in getattr(batch, field, ()):
+                n = (
+                    int((~torch.isfinite(t.flatten(1) if t.ndim > 1 else t[:, None])).any(1).sum())
+                    if t.is_floating_point()
+                    else 0
+                )
+                if n:
+                    name = f"{split} {'inputs' if field == 'x' else 'targets'}"
+                    bad[name] = bad.get(name, 0) + n
+    return {"rows": bad}
+
+
+def _judge_finite(f: Figures) -> Iterator[Verdict]:
+    if f["rows"]:
+        told = ", ".join(f"{n:,} rows of {name}" for name, n in f["rows"].items())
+        yield Verdict(
+            "error",
+            f"there are infinite or missing values: {told}. One of them makes the loss and then every weight NaN.",
+            f,
+            "Fill or drop them: torch.nan_to_num, frame.dropna(); TabularDataLoaders.from_df fills missing values itself.",
+        )
+
+
+NON_FINITE = Check("non-finite-data", "data", "DA12", _finite, _judge_finite)
+
+
+# --- scale ----------------------------------------------------------------------------------------------------------
+
+
+def first_layers(model: nn.Module, batch: Batch) -> list[nn.Module]:
+    """The leaf modules in the order in which a batch meets them."""
+    seen: list[nn.Module] = []
+    leaves = [module for module in model.modules() if not list(module.children())]
+    hooks = [m.register_forward_pre_hook(lambda m, args: seen.append(m)) for m in leaves]
+    try:
+        with torch.no_grad():
+            model(*batch.x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return seen
+
+
+def _scale(ctx: Context) -> Figures | None:
+    batch = ctx.batch()
+    if batch is None:
+        return None
+    floats = [t for t in batch.x if t.is_floating_point() and t.numel()]
+    if not floats:
+        return None
+    model = ctx.model.eval()
+    met = [m for m in first_layers(model, batch) if list(m.parameters(recurse=False)) or isinstance(m, NORMS)]
+    if met and isinstance(met[0], NORMS):
+        return None  # the model sees to it itself
+    x = channels(floats[0])
+    spread = x.std(0) if len(x) > 1 else x.abs().amax(0)
+    alive = spread[spread > 0]
+    return {
+        "mean": float(x.mean()),
+        "std": float(x.std()),
+        "largest": float(x.abs().max()),
+        "least std of a column": float(alive.min()) if len(alive) else 0.0,
+        "largest std of a column": float(spread.max()),
+        "columns": x.shape[1],
+    }
+
+
+def _judge_scale(f: Figures) -> Iterator[Verdict]:
+    fix = "Normalise by the training data: x = (x - mean) / std, for validation and new data with the same figures."
+    if abs(f["mean"]) > 5 or f["std"] > 10 or f["largest std of a column"] > 20:
+        shown = "raw bytes of pictures" if 200 < f["largest"] <= 255 and f["mean"] > 20 else "inputs"
+        yield Verdict(
+            "warning",
+            f"{shown} reach the model unscaled: mean {f['mean']:.3g}, standard deviation {f['std']:.3g}, "
+            f"largest {f['largest']:.3g}; expected about 0 and 1, or values from 0 to 1.",
+            f,
+            fix,
+        )
+    elif 0 < f["std"] < 0.02 and f["largest"] < 0.2:
+        yield Verdict(
+            "warning",
+            f"inputs reach the model tiny: standard deviation {f['std']:.3g}, largest {f['largest']:.3g}.",
+            f,
+            fix,
+        )
+    elif (
+        f["columns"] > 1
+        and f["largest std of a column"] > 100 * f["least std of a column"]
+        and f["largest std of a column"] > 3
+    ):
+        yield Verdict(
+            "warning",
+            f"columns differ widely in scale: standard deviations from {f['least std of a column']:.3g} to "
+            f"{f['largest std of a column']:.3g}.",
+            f,
+            fix,
+        )
+
+
+SCALE = Check(
+    "input-scale", "start", "DA12", _scale, _judge_scale, source="LeCun et al., Efficient BackProp, 1998, section 4.3"
+)
+
+
+# --- alike in training and validation -------------------------------------------------------------------------------
+
+
+def _alike(ctx: Context) -> Figures | None:
+    train, valid = ctx.sample("train"), ctx.sample("valid")
+    if train is None or valid is None or not train.x or not train.x[0].is_floating_point():
+        return None
+    if train.x[0].shape[1:] != valid.x[0].shape[1:] and train.x[0].ndim < 4:
+        return None
+    a, b = channels(train.x[0]), channels(valid.x[0])
+    if a.shape[1] != b.shape[1] or min(train.n_rows, valid.n_rows) < 50:
+        return None
+    spread, other = a.std(0), b.std(0)
+    alive = (spread > 0) & (other > 0)
+    if not alive.any():
+        return None
+    moved = ((a.mean(0) - b.mean(0)).abs() / torch.maximum(spread, other).clamp(min=1e-12))[alive]
+    ratio = (other / spread)[alive].log()
+    return {
+        "moved": float(moved.median()),
+        "ratio of spreads": float(ratio.median().exp()),
+        "items": min(train.n_rows, valid.n_rows),
+        "train": {"mean": float(a.mean()), "std": float(a.std())},
+        "valid": {"mean": float(b.mean()), "std": float(b.std())},
+    }
+
+
+def _judge_alike(f: Figures) -> Iterator[Verdict]:
+    chance = 4 / f["items"] ** 0.5  # of a difference of means, in standard deviations
+    if f["moved"] > max(0.5, chance) or not 2 / 3 < f["ratio of spreads"] < 1.5:
+        t, v = f["train"], f["valid"]
+        yield Verdict(
+            "warning",
+            f"validation inputs are scaled otherwise than training inputs: mean {v['mean']:.3g} and standard deviation "
+            f"{v['std']:.3g}, against {t['mean']:.3g} and {t['std']:.3g}.",
+            f,
+            "Use the training data's figures for both: (x_valid - x_train.mean(0)) / x_train.std(0).",
+        )
+
+
+ALIKE = Check("validation-scale", "data", "DA10", _alike, _judge_alike)
+
+
+# --- nothing in it --------------------------------------------------------------------------------------------------
+
+
+def _constant(ctx: Context) -> Figures | None:
+    batch = ctx.sample("train")
+    if batch is None or batch.n_rows < 20:
+        return None
+    dead, total, whole = [], 0, 0
+    for i, t in enumerate(batch.x):
+        if not t.numel() or (len(batch.x) > 1 and bool(((t == 0) | (t == 1)).all())):
+            continue  # one of several that holds flags, such as for missing values
+        values = channels(t) if t.is_floating_point() else t.reshape(len(t), -1)
+        same = (values == values[:1]).all(0)
+        if t.is_floating_point() or t.ndim == 2:
+            dead += [f"{i}:{j}" if len(batch.x) > 1 else str(j) for j in same.nonzero()[:, 0].tolist()]
+            total += len(same)
+        whole += bool(same.all())
+    return {"constant": dead, "columns": total, "whole inputs": whole, "inputs": len(batch.x), "rows": batch.n_rows}
+
+
+def _judge_constant(f: Figures) -> Iterator[Verdict]:
+    n, some = len(f["constant"]), ", ".join(f["constant"][:8]) + (", ..." if len(f["constant"]) > 8 else "")
+    if f["whole inputs"]:
+        yield Verdict(
+            "error" if f["whole inputs"] == f["inputs"] else "warning",
+            f"{'every input' if f['whole inputs'] == f['inputs'] else 'an input'} is the same in all of {f['rows']:,} items; nothing can be learned from it.",
+            f,
+            "Look at it with dls.show_batch(); something before it loses the data.",
+        )
+    elif n:
+        yield Verdict(
+            "warning" if 2 * n > f["columns"] else "advice",
+            f"{n} of {f['columns']} input columns never change ({some}).",
+            f,
+            "Leave them out, or find out why they are empty.",
+        )
+
+
+CONSTANT = Check("constant-inputs", "data", "DA12", _constant, _judge_constant)
+
+CHECKS = (NON_FINITE, ALIKE, CONSTANT)
+START = (SCALE,)

@@ -1,0 +1,223 @@
+"""What the untrained model says: its first loss, how that is spread, and whether its outputs can reach the targets."""
+
+import math
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tipsai.core.evaluate import evaluating
+from tipsai.core.state import IGNORED
+from tipsai.doctor.check import Check, Figures, Verdict
+from tipsai.doctor.context import Context, class_axis
+from tipsai.losses import BinaryCrossEntropy, CrossEntropy, ElementwiseLoss
+
+OFF = 0.2  # of the first loss
+
+
+def _said(ctx: Context) -> tuple[Tensor, Tensor] | None:
+    """(predictions, targets) of a training batch in evaluation mode."""
+    batch = ctx.batch()
+    if batch is None or not batch.y:
+        return None
+    with evaluating(ctx.model):
+        pred = ctx.pred(ctx.model, batch)
+    return None if pred is None else (pred.float(), batch.y[0])
+
+
+# --- the first loss -------------------------------------------------------------------------------------------------
+
+
+def _first(ctx: Context) -> Figures | None:
+    said = _said(ctx)
+    if said is None or ctx.n_steps:
+        return None
+    pred, y = said
+    axis = class_axis(ctx.loss_fn, pred, y)
+    if axis is not None and _fits(ctx, pred, y):
+        logs = pred.movedim(axis, -1).flatten(0, -2).log_softmax(-1)
+        finite = logs.clamp(min=-1e3)  # a masked class (LM05) counts for no class at all
+        live = (logs > -1e3).any(0)
+        n = int(live.sum())
+        if n < 2:
+            return None
+        uniform = float(-finite[:, live].mean())
+        mean = logs.exp().mean(0)
+        entropy = float(-(mean * mean.clamp(min=1e-30).log()).sum())
+        return {
+            "kind": "classes",
+            "first loss": uniform,
+            "expected": math.log(n),
+            "on the targets": float(ctx.loss(ctx.model.eval(), ctx.batch()).detach()),  # type: ignore[arg-type]
+            "classes": n,
+            "spread over": math.exp(entropy),
+        }
+    if isinstance(ctx.loss_fn, BinaryCrossEntropy) and pred.shape == y.shape:
+        uniform = float((F.softplus(-pred) + F.softplus(pred)).mean() / 2)
+        told = float(ctx.loss_fn.report(pred, y)[0] / y.numel())
+        return {"kind": "yes or no", "first loss": uniform, "expected": math.log(2), "on the targets": told}
+    if isinstance(ctx.loss_fn, ElementwiseLoss) and pred.shape == y.shape and y.is_floating_point():
+        total, weight = ctx.loss_fn.report(pred, y)
+        middle, n_rows = y.mean(0, keepdim=True).expand_as(y), len(y)
+        base, _ = ctx.loss_fn.report(middle, y)
+        if n_rows < 8 or float(base) <= 0:
+            return None
+        return {"kind": "numbers", "first loss": float(total / weight), "expected": float(base / weight)}
+    return None
+
+
+def _fits(ctx: Context, pred: Tensor, y: Tensor) -> bool:
+    """Whether the loss is a cross-entropy over these classes: it gives the logarithm of their number for equal logits."""
+    if y.is_floating_point() or isinstance(ctx.loss_fn, CrossEntropy):
+        return True
+    try:
+        total, weight = ctx.loss_fn.report(torch.zeros_like(pred[:2]), y[:2])
+    except Exception:  # a loss of one's own that takes nothing but what the model returns
+        return False
+    axis = class_axis(ctx.loss_fn, pred, y)
+    counted = bool((y[:2] != IGNORED).any())
+    return counted and axis is not None and abs(float(total / weight) - math.log(pred.shape[axis])) < 1e-3
+
+
+def _judge_first(f: Figures) -> Iterator[Verdict]:
+    loss, expected = f["first loss"], f["expected"]
+    if f["kind"] == "numbers":
+        if loss > 10 * expected:
+            yield Verdict(
+                "warning",
+                f"the first loss is {loss:.3g}, and guessing the targets' mean gives {expected:.3g}: the model begins far from where "
+                "the targets lie.",
+                f,
+                "Scale the targets to mean 0 and deviation 1, or tipsai.init_bias(last_layer, y).",
+            )
+        return
+    if f["on the targets"] < 0.9 * expected:
+        return  # it has learned before
+    if not abs(loss - expected) <= OFF * expected:
+        yield Verdict(
+            "warning",
+            f"the first loss is {loss:.3g} against targets spread evenly, and guessing gives {expected:.3g}: the model begins "
+            "sure of what it cannot know.",
+            f,
+            "Make the last layer's weights smaller (or zero), and look at the scale of the inputs.",
+        )
+    elif f["kind"] == "classes" and f["spread over"] < 0.5 * f["classes"]:
+        yield Verdict(
+            "warning",
+            f"the untrained model spreads its probability over some {f['spread over']:.1f} of {f['classes']} classes.",
+            f,
+            "Make the last layer's weights smaller (or zero), and its bias that of the base rates: tipsai.init_bias.",
+        )
+
+
+FIRST_LOSS = Check(
+    "first-loss",
+    "start",
+    "TR08",
+    _first,
+    _judge_first,
+    "Karpathy, A Recipe for Training Neural Networks, 2019",
+    ("input-scale", "non-finite-data"),
+)
+
+
+# --- what the outputs can be ----------------------------------------------------------------------------------------
+
+
+def _range(ctx: Context) -> Figures | None:
+    said = _said(ctx)
+    if said is None:
+        return None
+    pred, y = said
+    axis = class_axis(ctx.loss_fn, pred, y)
+    figures = {"least": float(pred.min()), "largest": float(pred.max()), "zeros": float((pred == 0).float().mean())}
+    if axis is not None and _fits(ctx, pred, y):
+        sums = pred.sum(axis)
+        ones = bool((sums - 1).abs().max() < 1e-3) and figures["least"] >= 0
+        return figures | {"kind": "classes", "sum to 1": ones, "n": sums.numel(), "classes": pred.shape[axis]}
+    if isinstance(ctx.loss_fn, BinaryCrossEntropy) and pred.shape == y.shape:
+        return figures | {"kind": "yes or no", "n": pred.numel()}
+    if isinstance(ctx.loss_fn, ElementwiseLoss) and pred.shape == y.shape:
+        target = ctx.sample("train")
+        assert target is not None
+        t = target.y[0].float()
+        return figures | {
+            "kind": "numbers",
+            "n": pred.numel(),
+            "least target": float(t.min()),
+            "largest target": float(t.max()),
+        }
+    return None
+
+
+ENOUGH = 32  # outputs
+
+
+def _judge_range(f: Figures) -> Iterator[Verdict]:
+    low, high = f["least"], f["largest"]
+    varied = high - low > 1e-6
+    if f["n"] < ENOUGH:
+        return
+    if f["kind"] == "classes" and f["sum to 1"] and f["classes"] > 1:
+        yield Verdict(
+            "error",
+            "the model returns probabilities, and cross-entropy takes the softmax of them again; its gradient becomes faint "
+            f"and its loss cannot fall below {math.log(1 + (f['classes'] - 1) / math.e):.3g}.",
+            f,
+            "Return logits: leave the softmax at the model's end out.",
+        )
+    elif f["kind"] == "yes or no" and varied and low >= 0 and high <= 1:
+        yield Verdict(
+            "error",
+            f"the model returns probabilities (from {low:.3g} to {high:.3g}), and the loss takes the sigmoid of them again; it can never "
+            "say less than a half.",
+            f,
+            "Return logits: leave the sigmoid at the model's end out.",
+        )
+    elif f["kind"] in ("classes", "yes or no") and low == 0 and f["zeros"] > 0.1:
+        yield Verdict(
+            "error",
+            f"the model's outputs are never below zero, and {f['zeros']:.0%} of them are zero: a rectifier stands after the last layer, "
+            "and what it cuts off gets no gradient.",
+            f,
+            "Return logits: leave the activation at the model's end out.",
+        )
+    elif f["kind"] == "numbers" and low == 0 and f["zeros"] > 0.1 and f["least target"] < 0:
+        yield Verdict(
+            "error",
+            f"the outputs are never below zero, and the targets go down to {f['least target']:.3g}; they cannot be reached.",
+            f,
+            "Leave the activation at the model's end out.",
+        )
+    elif f["kind"] == "numbers" and max(abs(low), abs(high)) <= 1 and _ends_bounded(f) and f["largest target"] > 1.5:
+        yield Verdict(
+            "warning",
+            f"the outputs lie between {low:.3g} and {high:.3g} on any input, and the targets go up to {f['largest target']:.3g}.",
+            f,
+            "Leave the sigmoid or tanh at the model's end out, or scale the targets into its range.",
+        )
+
+
+def _ends_bounded(f: Figures) -> bool:
+    return bool(f.get("bounded", False))
+
+
+def _bounds(ctx: Context) -> Figures | None:
+    """As _range, with whether numbers stay within one when the inputs are made a hundred times larger."""
+    figures = _range(ctx)
+    if figures is None or figures["kind"] != "numbers":
+        return figures
+    batch = ctx.batch()
+    assert batch is not None
+    large = batch._replace(x=tuple(t * 1e3 if t.is_floating_point() else t for t in batch.x))
+    with evaluating(ctx.model):
+        pred = ctx.pred(ctx.model, large)
+    assert pred is not None
+    some = any(t.is_floating_point() for t in batch.x)
+    return {**figures, "bounded": some and float(pred.abs().max()) <= 1}
+
+
+OUTPUTS = Check("outputs", "start", "TR08", _bounds, _judge_range)
+
+CHECKS = (OUTPUTS, FIRST_LOSS)

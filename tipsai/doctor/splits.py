@@ -1,0 +1,192 @@
+"""How the data are split: whether there is validation, what stands on both sides, how often the test was opened."""
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tipsai.core.state import Batch
+from tipsai.doctor.check import Check, Figures, Verdict
+from tipsai.doctor.context import Context, digests
+
+# --- validation ---------------------------------------------------------------------------------------------------
+
+
+def _validation(ctx: Context) -> Figures | None:
+    return {
+        "valid": 0 if ctx.dls.valid is None else ctx.dls.valid.n_items,
+        "train": getattr(ctx.dls.train, "n_items", 0),
+    }
+
+
+def _judge_validation(f: Figures) -> Iterator[Verdict]:
+    if not f["valid"]:
+        yield Verdict(
+            "warning",
+            "there is no validation data, so nothing says how the model does on data it has not seen.",
+            f,
+            "Hold some out: DataLoaders.from_tensors((x, y), (x_valid, y_valid)); modalities draw a part themselves.",
+        )
+
+
+NO_VALIDATION = Check("no-validation", "data", "TR22", _validation, _judge_validation)
+
+
+# --- the test -----------------------------------------------------------------------------------------------------
+
+
+def _looks(ctx: Context) -> Figures | None:
+    return {"looks": max(ctx.test_looks.values(), default=0)}
+
+
+def _judge_looks(f: Figures) -> Iterator[Verdict]:
+    if f["looks"] > 1:
+        yield Verdict(
+            "warning",
+            f"the same test data were opened {f['looks']} times; whoever chooses by them tunes on them.",
+            f,
+            "Choose by validation, and take fresh test data for the last word.",
+        )
+
+
+TEST_LOOKS = Check("test-looks", "data", "DA14", _looks, _judge_looks)
+
+
+# --- the same items on both sides -----------------------------------------------------------------------------------
+
+FEW_PIXELS = 1 << 26  # bytes of files that are read for their contents
+
+
+def _file_digests(paths: Sequence[Any], most: int = 20_000) -> list[bytes] | None:
+    """A digest of each file's contents; None where items are no files, or too much to read."""
+    if not paths or len(paths) > most or not isinstance(paths[0], str | Path) or not Path(paths[0]).is_file():
+        return None
+    return [hashlib.blake2b(Path(path).read_bytes(), digest_size=12).digest() for path in paths]
+
+
+def collision(x: Tensor, most: int = 64) -> float:
+    """The logarithm of the chance that two rows coincide if their columns were independent, float [n, d].
+
+    Of more columns than `most`, evenly spaced ones stand for all.
+    """
+    n, d = x.shape
+    columns = x[:, :: max(1, d // most)]
+    shares = [torch.unique(c, return_counts=True)[1].double() / n for c in columns.T]
+    logs = [math.log(float((p * p).sum())) for p in shares]
+    return sum(logs) * d / len(logs)
+
+
+DEPENDENT = 3.0  # columns that go together make coincidences more likely: the logarithm is taken for a third
+
+
+def _twins(ctx: Context) -> Figures | None:
+    if ctx.dls.train is None or ctx.dls.valid is None:
+        return None
+    train_files, valid_files = (_file_digests(ctx.dls.items.get(name, ())) for name in ("train", "valid"))
+    rare = True  # files that are equal byte for byte are copies
+    if train_files is None or valid_files is None:
+        train, valid = ctx.sample("train"), ctx.sample("valid")
+        if train is None or valid is None or not train.x:
+            return None
+        if [t.shape[1:] for t in train.x] != [t.shape[1:] for t in valid.x]:
+            return None
+        everything = _whole(ctx)
+        train_files, valid_files = digests((everything or train).x), digests(valid.x)
+        flat = torch.cat([t.reshape(len(t), -1).double() for t in train.x], 1)
+        rare = collision(flat) / DEPENDENT < math.log(1e-3 / len(train_files) / len(valid_files))
+    known = set(train_files)
+    return {
+        "valid": len(valid_files),
+        "train": len(train_files),
+        "in both": sum(d in known for d in valid_files),
+        "twins within training": 1 - len(known) / len(train_files),
+        "coincidence is unlikely": rare,
+    }
+
+
+def _whole(ctx: Context, most: int = 1 << 28) -> Batch | None:
+    """All training rows, where they lie in memory and are not too many; else None."""
+    data = getattr(ctx.dls.train, "rows", None)
+    if data is None or sum(t.nbytes for t in data.tensors()) > most or ctx.dls.batch_tfms:
+        return None
+    return data.take(slice(0, len(data)))  # type: ignore[no-any-return]
+
+
+def _judge_twins(f: Figures) -> Iterator[Verdict]:
+    share, within = f["in both"] / f["valid"], f["twins within training"]
+    copies = share if f["coincidence is unlikely"] else share - 2 * within  # of discrete data some coincide by nature
+    if f["in both"] < 2 or copies < 0.005:
+        return
+    yield Verdict(
+        "warning",
+        f"{f['in both']:,} of {f['valid']:,} validation items stand in the training data as well ({share:.1%}); "
+        "what a model knows by heart makes validation look too good.",
+        f,
+        "Drop duplicates before splitting, for instance frame.drop_duplicates(), or split by what they belong to.",
+    )
+
+
+DUPLICATES = Check("duplicates", "data", "DA15", _twins, _judge_twins)
+
+
+# --- nearly the same ----------------------------------------------------------------------------------------------
+
+NEIGHBOURS = 10
+NEAR = 0.1  # of the distance to the tenth neighbour
+
+
+def _near(ctx: Context) -> Figures | None:
+    """How many validation items have a training item far nearer than chance would put one.
+
+    Of points spread smoothly in D dimensions the nearest is nearer than a tenth of the distance to the tenth neighbour
+    with a chance of some 10 * 0.1^D. D is estimated from the distances to the fifth and the tenth.
+    """
+    train, valid = ctx.sample("train"), ctx.sample("valid")
+    if train is None or valid is None or not train.x or not train.x[0].is_floating_point():
+        return None
+    if train.x[0].shape[1:] != valid.x[0].shape[1:] or min(train.n_rows, valid.n_rows) < 10 * NEIGHBOURS:
+        return None
+    a, b = (part.x[0][:SAMPLE_NEAR].flatten(1) for part in (train, valid))
+    scale = a.std(0)
+    kept = scale > 0
+    if not kept.any():
+        return None
+    a, b = a[:, kept] / scale[kept], b[:, kept] / scale[kept]
+    nearest = torch.cdist(b, a).topk(NEIGHBOURS, 1, largest=False).values
+    distinct = nearest[nearest[:, 0] > 0]  # equal ones are another check's
+    far, middle = distinct[:, -1], distinct[:, NEIGHBOURS // 2 - 1]
+    usable = (far > middle) & (middle > 0)
+    if usable.sum() < 5 * NEIGHBOURS:
+        return None
+    dimension = math.log(2) / max(1e-6, float((far / middle)[usable].log().median()))
+    return {
+        "near": int((distinct[:, 0] < NEAR * far).sum()),
+        "valid": len(distinct),
+        "dimension": dimension,
+        "expected": min(1.0, NEIGHBOURS * NEAR**dimension),
+    }
+
+
+SAMPLE_NEAR = 1500
+
+
+def _judge_near(f: Figures) -> Iterator[Verdict]:
+    share, expected = f["near"] / f["valid"], f["expected"]
+    if expected > 0.02 or share < 0.02 + 5 * expected:
+        return
+    yield Verdict(
+        "warning",
+        f"{f['near']:,} of {f['valid']:,} validation items have a training item that is nearly the same ({share:.1%}; "
+        f"chance would give {expected:.1%}).",
+        f,
+        "Split before augmenting, and by what items belong to: a patient, a recording, a house.",
+    )
+
+
+NEAR_DUPLICATES = Check("near-duplicates", "data", "DA15", _near, _judge_near)
+
+CHECKS = (NO_VALIDATION, TEST_LOOKS, DUPLICATES, NEAR_DUPLICATES)

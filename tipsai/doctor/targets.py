@@ -1,0 +1,341 @@
+"""The targets: whether the loss fits them, how they are spread, and whether one column gives them away."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tipsai.core.state import IGNORED
+from tipsai.doctor.check import Check, Figures, Verdict
+from tipsai.doctor.context import Context
+from tipsai.losses import BinaryCrossEntropy, CrossEntropy, ElementwiseLoss
+
+FEW = 20  # distinct whole numbers, at most, that look like classes
+UNEVEN = 10.0  # times that the largest class is larger than the smallest
+SHIFTED = 0.2  # of the items that would have to change class
+SURPRISING = 6.0  # standard deviations of chi squared
+BALANCED = ("balanced", "f1", "auc", "precision", "recall", "average", "mcc", "iou", "dice", "kappa")
+
+
+def _targets(ctx: Context, split: str = "train") -> Tensor | None:
+    batch = ctx.sample(split)
+    return batch.y[0] if batch is not None and batch.y else None
+
+
+# --- the loss -------------------------------------------------------------------------------------------------------
+
+
+def _loss(ctx: Context) -> Figures | None:
+    y = _targets(ctx)
+    if y is None or ctx.compute_loss is not None or y.ndim > 2:
+        return None
+    kind = (
+        "classes"
+        if isinstance(ctx.loss_fn, CrossEntropy)
+        else "numbers"
+        if isinstance(ctx.loss_fn, ElementwiseLoss)
+        else ""
+    )
+    kind = "yes or no" if isinstance(ctx.loss_fn, BinaryCrossEntropy) else kind
+    values = torch.unique(y).double()
+    whole = bool((values == values.round()).all())
+    return {
+        "loss": kind,
+        "dtype": str(y.dtype).removeprefix("torch."),
+        "distinct": len(values),
+        "items": y.numel(),
+        "whole": whole,
+        "least": float(values.min()),
+        "largest": float(values.max()),
+    }
+
+
+def _judge_loss(f: Figures) -> Iterator[Verdict]:
+    counted = (
+        f["whole"]
+        and f["distinct"] <= FEW
+        and f["least"] >= 0
+        and f["largest"] < 2 * FEW
+        and f["items"] >= 5 * f["distinct"]
+    )
+    if f["loss"] == "numbers" and f["dtype"] in ("int64", "int32", "uint8", "bool", "int16") and counted:
+        yield Verdict(
+            "warning",
+            f"a loss for numbers is set against {f['distinct']} whole numbers that look like classes; class 2 is not twice class 1.",
+            f,
+            "Leave loss_fn out, which chooses cross-entropy, and let the model return a score for each class.",
+        )
+    elif (
+        f["loss"] == "numbers"
+        and counted
+        and 2 <= f["distinct"] <= 10
+        and f["least"] == 0
+        and f["largest"] == f["distinct"] - 1
+    ):
+        yield Verdict(
+            "warning" if f["distinct"] > 2 else "advice",
+            f"the targets are the numbers 0 to {f['distinct'] - 1}, and the loss treats them as amounts. If they are classes, "
+            "class 2 is not twice class 1.",
+            f,
+            "For classes pass them as whole numbers: y.long(), and a model with a score for each.",
+        )
+    elif f["loss"] == "classes" and f["dtype"] != "float32" and f["distinct"] > max(50, 0.3 * f["items"]):
+        yield Verdict(
+            "warning",
+            f"cross-entropy is set against {f['distinct']:,} different numbers among {f['items']:,} targets; they look like amounts.",
+            f,
+            "For amounts pass y.float(), which calls for mean squared error, and a model with one output.",
+        )
+    elif f["loss"] == "yes or no" and not (0 <= f["least"] and f["largest"] <= 1):
+        yield Verdict(
+            "error",
+            f"binary cross-entropy is set against targets from {f['least']:.3g} to {f['largest']:.3g}; it needs 0 to 1.",
+            f,
+            "Pass y > threshold as the target, or choose another loss.",
+        )
+
+
+LOSS = Check("loss-for-targets", "data", "TR08", _loss, _judge_loss)
+
+
+# --- balance --------------------------------------------------------------------------------------------------------
+
+
+def _balance(ctx: Context) -> Figures | None:
+    y = _targets(ctx)
+    if y is None or y.ndim > 1 or ctx.compute_loss is not None:
+        return None
+    if y.is_floating_point() and not isinstance(ctx.loss_fn, BinaryCrossEntropy):
+        return None
+    y = y[y != IGNORED] if not y.is_floating_point() and y.dtype != torch.bool else y
+    values, counts = torch.unique(y, return_counts=True)
+    if not 2 <= len(values) <= 1000:
+        return None
+    seen = torch.cat([batch.y[0].reshape(-1).cpu() for _, batch in zip(range(20), ctx.fed("train"), strict=False)])
+    drawn = torch.stack([(seen == value).sum() for value in values])
+    weights = getattr(ctx.loss_fn, "class_weight", None)
+    weighted = weights is not None or getattr(ctx.loss_fn, "pos_weight", None) is not None
+    names = list(ctx.dls.blocks[1].outputs) if ctx.dls.blocks else []
+    rare = int(counts.argmin())
+    code = int(values[rare])
+    return {
+        "classes": len(values),
+        "largest": int(counts.max()),
+        "smallest": int(counts.min()),
+        "rare class": str(names[code]) if 0 <= code < len(names) else str(code),
+        "drawn evenly": float(drawn.max()) < UNEVEN / 2 * max(1.0, float(drawn.min())),
+        "weighted": weighted,
+        "own loss": not isinstance(ctx.loss_fn, CrossEntropy | BinaryCrossEntropy),
+        "metrics": ctx.metrics,
+    }
+
+
+def _judge_balance(f: Figures) -> Iterator[Verdict]:
+    ratio = f["largest"] / f["smallest"]
+    watched = any(word in name for name in f["metrics"] for word in BALANCED)
+    if ratio < UNEVEN or f["weighted"] or f["drawn evenly"] or watched or f["own loss"]:
+        return
+    yield Verdict(
+        "warning",
+        f"classes are uneven: {f['largest']:,} items of the largest, {f['smallest']:,} of {f['rare class']!r} ({ratio:.0f} times). "
+        "A model that never names the rare one has a good accuracy.",
+        f,
+        "Judge by metrics=['balanced_accuracy', 'f1_macro']; to find the rare one more often, "
+        "loss_fn=torch.nn.CrossEntropyLoss(weight=...) counts it for more.",
+    )
+
+
+IMBALANCE = Check(
+    "imbalance", "data", "DA13", _balance, _judge_balance, source="He and Garcia, Learning from Imbalanced Data, 2009"
+)
+
+
+def _mix(ctx: Context) -> Figures | None:
+    y, valid = _targets(ctx), _targets(ctx, "valid")
+    if y is None or valid is None or y.is_floating_point() or y.dtype == torch.bool or y.ndim > 1:
+        return None
+    values = torch.unique(torch.cat([y, valid]))
+    values = values[values != IGNORED]
+    if not 2 <= len(values) <= 200:
+        return None
+    a, b = (torch.stack([(part == value).sum() for value in values]).double() for part in (y, valid))
+    p, q, both = a / a.sum(), b / b.sum(), (a + b) / (a.sum() + b.sum())
+    freedom = len(values) - 1
+    chi = sum(float(((part - part.sum() * both) ** 2 / (part.sum() * both)).sum()) for part in (a, b))
+    unseen = values[(a == 0) & (b > 0)] if getattr(ctx.dls.train, "n_items", 0) <= len(y) else values[:0]
+    return {
+        "moved": float((p - q).abs().sum() / 2),
+        "surprise": (chi - freedom) / math.sqrt(2 * freedom),
+        "unseen": [int(value) for value in unseen],
+        "unseen items": int(sum((valid == value).sum() for value in unseen)),
+        "items": len(valid),
+    }
+
+
+def _judge_mix(f: Figures) -> Iterator[Verdict]:
+    fix = "Split at random, or by class (stratified); a sorted file cut in two does this."
+    if f["unseen items"]:
+        names = ", ".join(map(str, f["unseen"][:8]))
+        yield Verdict(
+            "warning",
+            f"validation has classes that training never shows: {names} ({f['unseen items']:,} of {f['items']:,} items).",
+            f,
+            fix,
+        )
+    elif f["moved"] > SHIFTED and f["surprise"] > SURPRISING:
+        yield Verdict(
+            "warning",
+            f"classes are mixed otherwise in validation than in training: {f['moved']:.0%} of the items would have to change class.",
+            f,
+            fix,
+        )
+
+
+CLASS_MIX = Check("class-mix", "data", "DA08", _mix, _judge_mix)
+
+
+# --- given away -----------------------------------------------------------------------------------------------------
+
+GIVEN_AWAY = 0.995
+EASY = 0.98  # where the other columns tell this much, the task is easy and a good column is no wonder
+BINS = 64
+
+
+def _column_power(column: Tensor, y: Tensor, classes: bool) -> float:
+    """How well a column [n] alone tells the target: of classes the accuracy of its bins, of numbers the share of variance.
+
+    Bins are of equal size, fitted on every other row and judged on the rest.
+    """
+    column = column.contiguous()
+    values = torch.unique(column)
+    if len(values) > BINS:
+        edges = torch.quantile(
+            column[:: max(1, len(column) // 10_000)].double(), torch.linspace(0, 1, BINS + 1, dtype=torch.float64)
+        )
+        codes = torch.bucketize(column.double(), edges[1:-1])
+    else:
+        codes = torch.bucketize(column, values)
+    fit, judged = slice(0, None, 2), slice(1, None, 2)
+    n = int(codes.max()) + 1
+    if classes:
+        table = torch.zeros(n, int(y.max()) + 1).index_put_(
+            (codes[fit], y[fit]), torch.ones(len(y[fit])), accumulate=True
+        )
+        return float((table.argmax(1)[codes[judged]] == y[judged]).double().mean())
+    x, t = column.double(), y.double()
+    x, t = x - x.mean(), t - t.mean()
+    return float((x @ t) ** 2 / ((x @ x) * (t @ t)).clamp(min=1e-30))
+
+
+def _rest_power(x: Sequence[Tensor], left_out: str, y: Tensor, classes: bool) -> float:
+    """As _column_power, of all columns but one together: ridge regression."""
+    i, j = map(int, left_out.split(":")) if ":" in left_out else (0, int(left_out))
+    parts = [t.double() for t in x if t.ndim == 2 and t.shape[1] <= 2000]
+    parts = [torch.cat([t[:, :j], t[:, j + 1 :]], 1) if t is parts[i] else t for t in parts]
+    z = torch.cat(parts, 1)
+    z = (z - z.mean(0)) / z.std(0).clamp(min=1e-9)
+    z = torch.cat([z, torch.ones(len(z), 1, dtype=torch.float64)], 1)
+    t = F.one_hot(y).double() if classes else (y.double() - y.double().mean())[:, None]
+    fit, judged = slice(0, None, 2), slice(1, None, 2)
+    gram = z[fit].T @ z[fit] + 1e-3 * len(z) * torch.eye(z.shape[1], dtype=torch.float64)
+    said = z[judged] @ torch.linalg.solve(gram, z[fit].T @ t[fit])
+    if classes:
+        return float((said.argmax(1) == y[judged]).double().mean())
+    return 1 - float(((said - t[judged]) ** 2).sum() / (t[judged] ** 2).sum().clamp(min=1e-30))
+
+
+def _leak(ctx: Context) -> Figures | None:
+    batch = ctx.sample("train")
+    if batch is None or not batch.y or batch.y[0].ndim > 1 and batch.y[0][0].numel() != 1 or batch.n_rows < 200:
+        return None
+    y = batch.y[0].reshape(-1)
+    classes = not y.is_floating_point() or isinstance(ctx.loss_fn, BinaryCrossEntropy)
+    if classes:
+        values, y = torch.unique(y, return_inverse=True)
+        if not 2 <= len(values) <= 100:
+            return None
+        base = float(torch.bincount(y).max()) / len(y)
+    else:
+        base = 0.0
+    powers: dict[str, float] = {}
+    for i, t in enumerate(batch.x):
+        if t.ndim != 2 or t.shape[1] > 2000:
+            continue
+        for j, column in enumerate(t.T):
+            if bool((column != column[0]).any()):
+                powers[f"{i}:{j}" if len(batch.x) > 1 else str(j)] = _column_power(column, y, classes)
+    if len(powers) < 2:
+        return None
+    best = max(powers, key=lambda name: powers[name])
+    if powers[best] < GIVEN_AWAY:
+        return {"column": best, "power": powers[best]}
+    others = _rest_power(batch.x, best, y, classes)
+    return {
+        "column": best,
+        "power": powers[best],
+        "all others": others,
+        "base": base,
+        "columns": len(powers),
+        "classes": classes,
+    }
+
+
+def _judge_leak(f: Figures) -> Iterator[Verdict]:
+    if f["power"] < GIVEN_AWAY or f["base"] > 0.9 or f["all others"] > EASY:
+        return
+    what = (
+        f"tells the target of {f['power']:.1%} of items"
+        if f["classes"]
+        else f"explains {f['power']:.1%} of the target's variance"
+    )
+    yield Verdict(
+        "warning",
+        f"input column {f['column']} alone {what} (all others together: {f['all others']:.1%}). Such a column is often made from the target, "
+        "or known only after it.",
+        f,
+        "Leave it out unless it will be known when the model is used.",
+    )
+
+
+LEAK = Check("leaking-column", "data", "DA15", _leak, _judge_leak)
+
+
+def _identifier(ctx: Context) -> Figures | None:
+    """Columns that number the items: all different, and evenly spaced."""
+    batch = ctx.sample("train")
+    if batch is None or batch.n_rows < 100:
+        return None
+    found = []
+    n_items = getattr(ctx.dls.train, "n_items", batch.n_rows) + getattr(ctx.dls.valid, "n_items", 0)
+    for i, t in enumerate(batch.x):
+        if t.ndim != 2 or t.shape[1] > 2000 or t.dtype == torch.bool:
+            continue
+        for j, column in enumerate(t.T.double()):
+            values = column.sort().values
+            gaps = values.diff()
+            if bool((gaps <= 0).any()):
+                continue  # a value twice
+            unit = float(gaps.min())
+            steps = gaps / unit
+            whole = bool(((steps - steps.round()).abs() < 0.01 * steps.clamp(min=1)).all())
+            if whole and float(steps.sum()) < 4 * n_items:
+                found.append(f"{i}:{j}" if len(batch.x) > 1 else str(j))
+    return {"columns": found, "items": batch.n_rows}
+
+
+def _judge_identifier(f: Figures) -> Iterator[Verdict]:
+    if f["columns"]:
+        yield Verdict(
+            "warning",
+            f"input column {', '.join(f['columns'][:8])} numbers the items: its values are all different and evenly spaced. "
+            "What a model learns of it holds for these items alone.",
+            f,
+            "Leave it out.",
+        )
+
+
+IDENTIFIER = Check("identifier", "data", "DA15", _identifier, _judge_identifier)
+
+CHECKS = (LOSS, IMBALANCE, CLASS_MIX, LEAK, IDENTIFIER)
