@@ -7,8 +7,9 @@ from tipsai.doctor.context import Context
 CHECKS: tuple[Check, ...] = (
     *splits.CHECKS,
     *order.CHECKS,
-    *inputs.CHECKS,
+    inputs.NON_FINITE,
     *targets.CHECKS,
+    *inputs.CHECKS,
     *shift.CHECKS,
     *inputs.START,
     *dependence.CHECKS,

@@ -96,7 +96,7 @@ def examine(ctx: Context, checks: Sequence[Check], silent: Iterable[str] = (), p
     left_out = set(silent)
     with tqdm(checks, desc="checks", delay=PATIENCE, disable=not progress, leave=False) as bar:
         for check in bar:
-            spoken = {finding.code for finding in found}
+            spoken = {finding.code for finding in found if finding.severity != "advice"}
             if check.code in left_out or spoken & set(check.unless):
                 continue
             began = time.perf_counter()

@@ -37,7 +37,7 @@ def _order(ctx: Context) -> Figures | None:
         fixed = all(_same(a, b) for a, b in zip(first, again, strict=False))
     y = torch.cat([batch.y[0].reshape(batch.n_rows, -1)[:, 0] for batch in first if batch.y]) if first[0].y else None
     everything = ctx.sample("train")
-    figures = {"fixed": fixed, "batches compared": len(first)}
+    figures = {"fixed": fixed, "batches compared": len(first), "items": 0 if y is None else len(y)}
     if y is None or everything is None or len(y) < 16:
         return figures
     every = everything.y[0].reshape(everything.n_rows, -1)[:, 0]
@@ -62,7 +62,8 @@ def _same(a: Batch, b: Batch) -> bool:
 
 def _judge_order(f: Figures) -> Iterator[Verdict]:
     alike, chance = f.get("alike", 0.0), f.get("by chance", 0.0)
-    sorted_ = alike > chance + 0.5 * (1 - chance)
+    surprise = (alike - chance) * f.get("items", 0) ** 0.5 / max(1e-9, chance * (1 - chance)) ** 0.5 if chance else 9.0
+    sorted_ = alike > chance + 0.5 * (1 - chance) and surprise > 5
     fix = "Shuffle: DataLoaders.from_tensors and from_datasets do; torch's DataLoader takes shuffle=True."
     if f["fixed"] and sorted_:
         yield Verdict(

@@ -118,7 +118,7 @@ FIRST_LOSS = Check(
     _first,
     _judge_first,
     "Karpathy, A Recipe for Training Neural Networks, 2019",
-    ("input-scale", "non-finite-data"),
+    ("input-scale", "non-finite-data", "ignores-input"),
 )
 
 
@@ -157,6 +157,7 @@ ENOUGH = 32  # outputs
 def _judge_range(f: Figures) -> Iterator[Verdict]:
     low, high = f["least"], f["largest"]
     varied = high - low > 1e-6
+    cut = f.get("far least", low) == 0 and f.get("far zeros", f["zeros"]) > 0.1
     if f["n"] < ENOUGH:
         return
     if f["kind"] == "classes" and f["sum to 1"] and f["classes"] > 1:
@@ -175,15 +176,15 @@ def _judge_range(f: Figures) -> Iterator[Verdict]:
             f,
             "Return logits: leave the sigmoid at the model's end out.",
         )
-    elif f["kind"] in ("classes", "yes or no") and low == 0 and f["zeros"] > 0.1:
+    elif f["kind"] in ("classes", "yes or no") and cut:
         yield Verdict(
             "error",
-            f"the model's outputs are never below zero, and {f['zeros']:.0%} of them are zero: a rectifier stands after the last layer, "
-            "and what it cuts off gets no gradient.",
+            f"the model's outputs are never below zero, and up to {f.get('far zeros', f['zeros']):.0%} of them are zero: "
+            "a rectifier stands after the last layer, and what it cuts off gets no gradient.",
             f,
             "Return logits: leave the activation at the model's end out.",
         )
-    elif f["kind"] == "numbers" and low == 0 and f["zeros"] > 0.1 and f["least target"] < 0:
+    elif f["kind"] == "numbers" and cut and f["least target"] < 0:
         yield Verdict(
             "error",
             f"the outputs are never below zero, and the targets go down to {f['least target']:.3g}; they cannot be reached.",
@@ -204,18 +205,25 @@ def _ends_bounded(f: Figures) -> bool:
 
 
 def _bounds(ctx: Context) -> Figures | None:
-    """As _range, with whether numbers stay within one when the inputs are made a hundred times larger."""
+    """As _range, over inputs made a thousand times larger, too, and turned round: what is bounded then is bounded."""
     figures = _range(ctx)
-    if figures is None or figures["kind"] != "numbers":
-        return figures
     batch = ctx.batch()
-    assert batch is not None
-    large = batch._replace(x=tuple(t * 1e3 if t.is_floating_point() else t for t in batch.x))
+    if figures is None or batch is None or not any(t.is_floating_point() for t in batch.x):
+        return figures
+    found = []
     with evaluating(ctx.model):
-        pred = ctx.pred(ctx.model, large)
-    assert pred is not None
-    some = any(t.is_floating_point() for t in batch.x)
-    return {**figures, "bounded": some and float(pred.abs().max()) <= 1}
+        for factor in (1e3, -1e3):
+            x = tuple(t * factor if t.is_floating_point() else t for t in batch.x)
+            pred = ctx.pred(ctx.model, batch._replace(x=x))
+            assert pred is not None
+            found.append(pred.float())
+    far = torch.stack(found)
+    return {
+        **figures,
+        "bounded": float(far.abs().max()) <= 1,
+        "far least": min(figures["least"], float(far.min())),
+        "far zeros": max(figures["zeros"], float((far == 0).float().mean())),
+    }
 
 
 OUTPUTS = Check("outputs", "start", "TR08", _bounds, _judge_range)

@@ -119,7 +119,8 @@ def _whole(ctx: Context, most: int = 1 << 28) -> Batch | None:
 def _judge_twins(f: Figures) -> Iterator[Verdict]:
     share, within = f["in both"] / f["valid"], f["twins within training"]
     copies = share if f["coincidence is unlikely"] else share - 2 * within  # of discrete data some coincide by nature
-    if f["in both"] < 2 or copies < 0.005:
+    least = (2, 0.005) if f["coincidence is unlikely"] else (5, 0.02)
+    if f["in both"] < least[0] or copies < least[1]:
         return
     yield Verdict(
         "warning",
@@ -187,6 +188,6 @@ def _judge_near(f: Figures) -> Iterator[Verdict]:
     )
 
 
-NEAR_DUPLICATES = Check("near-duplicates", "data", "DA15", _near, _judge_near)
+NEAR_DUPLICATES = Check("near-duplicates", "data", "DA15", _near, _judge_near, unless=("duplicates",))
 
 CHECKS = (NO_VALIDATION, TEST_LOOKS, DUPLICATES, NEAR_DUPLICATES)
