@@ -36,6 +36,7 @@ class FitOptions(TypedDict, total=False):
     resume: bool
     reset_opt: bool
     progress: bool
+    doctor: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +54,7 @@ class Fit:
         resume: go on from the checkpoint, if there is one.
         reset_opt: start with a fresh optimizer.
         progress: show progress on standard error.
+        doctor: look at a few steps closely, and say what is wrong; learn.findings keeps it. No number depends on it.
 
     Raises:
         SettingError: an option is out of range.
@@ -68,6 +70,7 @@ class Fit:
     resume: bool = False
     reset_opt: bool = False
     progress: bool = True
+    doctor: bool = True
 
     def __post_init__(self) -> None:
         require_positive("accumulate", self.accumulate)

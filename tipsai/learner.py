@@ -24,7 +24,7 @@ from tipsai.core.step import Step, resolve_precision
 from tipsai.data import show
 from tipsai.data.dataloaders import DataLoaders, Feed
 from tipsai.data.loaders import Loader
-from tipsai.doctor import CHECKS, Context, Findings, examine
+from tipsai.doctor import CHECKS, TRAINING, Context, Findings, Watch, examine
 from tipsai.doctor.context import optimizer_of
 from tipsai.fitting import Fit, FitOptions
 from tipsai.interpret import Interpretation
@@ -152,7 +152,8 @@ class Learner:
         self.builder: artifact.Builder | None = None
         self.transfer = Transfer()
         self.settings = Settings()
-        self.lr = self._default_lr() if lr is None else lr
+        self.usual_lr = self._default_lr()
+        self.lr = self.usual_lr if lr is None else lr
         optim.rates(self.lr, len(self.layer_groups))
         self._note_settings(lr, loss_fn, precision, seed)
 
@@ -312,7 +313,15 @@ class Learner:
         )
         scaler = torch.amp.GradScaler(self.device.type) if self.precision == "fp16" else None
         step = Step(self.precision, self.compute_loss, self.output, scaler)
-        callbacks = [self.recorder, Scheduler(plan, peaks), *self.callbacks, *fit.callbacks]
+        checks = [*TRAINING, *(check for check in self.checks if check.stage == "training")]
+        watch = Watch(checks, self.usual_lr if self.builder is None else None, [f.code for f in self.found])
+        callbacks = [
+            self.recorder,
+            Scheduler(plan, peaks),
+            *self.callbacks,
+            *fit.callbacks,
+            *([watch] if fit.doctor else []),
+        ]
         judge = self._epoch_figures if self.dls.valid is not None else dict
         config = self._config(plan, peaks, st) if fit.checkpoint is not None else {}
         try:
@@ -321,6 +330,7 @@ class Learner:
             self.opt = None  # its averages hold what is not finite
             raise
         finally:
+            self.found += watch.found
             self.history, self.stop_reason = st.history, st.stop_reason
             n_before, self.n_steps = self.n_steps, st.first_step + st.step
             self.n_batches += (self.n_steps - n_before) * fit.accumulate
@@ -478,8 +488,10 @@ class Learner:
             progress: show a bar on standard error once it takes longer than two seconds.
         """
         with rng.preserved(), modes.kept(self.model):
-            found = examine(self._context(), [*CHECKS, *self.checks], silent, progress)
-        self.found = list(found)
+            own = [check for check in self.checks if check.stage != "training"]
+            found = examine(self._context(), [*CHECKS, *own], silent, progress)
+        made = {check.code for check in (*CHECKS, *own)}
+        self.found = [*(f for f in self.found if f.code not in made), *found]
         return Findings([*self.dls.findings, *found], found.failed)
 
     def _context(self) -> Context:

@@ -52,6 +52,11 @@ TIPS = {
             "default: built-in models start there; tool: tipsai.init_bias; checks first-loss, outputs, loss-for-targets",
         ),
         Tip(
+            "TR09",
+            "Too high a rate makes the loss explode or swing, too low a one makes it crawl.",
+            "check learning-rate, in training: loss, steps and default say which, and by what factor",
+        ),
+        Tip(
             "TR10",
             "Schedules: cosine, steps, warm-up, flat then cosine, restarts.",
             "tool: tipsai.schedule, learn.fit_schedule, tipsai.plot.schedule",
@@ -61,7 +66,11 @@ TIPS = {
             "AdamW by default; no decay on biases, norms and embeddings.",
             "default: Learner(opt='adamw', wd=0.01), tipsai.optim.undecayed; tool: opt='muon' for matrices",
         ),
-        Tip("TR12", "Clip gradients.", "default: fit(clip=1.0); learn.recorder.clipped_share says how often"),
+        Tip(
+            "TR12",
+            "Clip gradients.",
+            "default: fit(clip=1.0); learn.recorder.clipped_share says how often; check always-clipped",
+        ),
         Tip(
             "TR13",
             "Stop early; regularise by dropout and weight decay.",
@@ -71,6 +80,11 @@ TIPS = {
             "TR14",
             "Accumulated gradients equal those of the large batch.",
             "default: fit(accumulate=n), exact for ragged groups and weighted losses; check batch-norm-small-batch",
+        ),
+        Tip(
+            "TR16",
+            "Compile, and find the bottleneck.",
+            "check data-starves-training: the share of time in which training waits for data",
         ),
         Tip(
             "TR17",
@@ -161,9 +175,24 @@ TIPS = {
             "tool: TextDataLoaders.from_df(aug=TextAugmentation(...)), tipsai.text.augment",
         ),
         Tip(
+            "MO01",
+            "Look at activations: dead and saturated units.",
+            "check silent-units, in training: a few steps are looked at closely",
+        ),
+        Tip(
+            "MO02",
+            "A step should change the weights by about a thousandth to a hundredth.",
+            "check update-ratio, in training",
+        ),
+        Tip(
+            "MO04",
+            "Read the curves.",
+            "check overfitting: validation loss rises while training's falls; learn.plot_history()",
+        ),
+        Tip(
             "MO05",
             "Vanishing and exploding gradients: residual connections, initialisation, clipping.",
-            "check gradient-depth: norms of the first and the last layer",
+            "checks gradient-depth and gradients-in-training: norms of the first and the last layer",
         ),
         Tip(
             "MO06",

@@ -11,8 +11,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from doctor import gallery  # noqa: E402, F401  fills the lists
-from doctor.faults import FAULTS, HEALTHY  # noqa: E402
+from doctor import gallery, gallery_training  # noqa: E402, F401  fill the lists
+from doctor.faults import FAULTS, HEALTHY, findings  # noqa: E402
 
 from tipsai.core.text import table  # noqa: E402
 
@@ -26,10 +26,10 @@ def main() -> None:
         found = further = 0
         spoke: dict[str, None] = {}
         for seed in range(args.seeds):
-            findings = fault.make(seed).check(progress=False)
-            spoke |= dict.fromkeys(f.code for f in findings)
-            others = sum(f.code not in fault.codes and f.severity != "advice" for f in findings)
-            found += any(f.code in fault.codes for f in findings) and others <= 1
+            said = findings(fault.make(seed), fault.epochs)
+            spoke |= dict.fromkeys(f.code for f in said)
+            others = sum(f.code not in fault.codes and f.severity != "advice" for f in said)
+            found += any(f.code in fault.codes for f in said) and others <= 1
             further += others
         n_found += found
         rows.append([fault.name, f"{found}/{args.seeds}", f"{further / args.seeds:.2g}", ", ".join(spoke)])
@@ -39,8 +39,10 @@ def main() -> None:
     alarms = []
     for run in HEALTHY:
         for seed in range(args.seeds):
-            findings = run.make(seed).check(progress=False)
-            alarms += [[run.name, str(seed), f.severity, f.code] for f in findings if f.severity != "advice"]
+            learn = run.make(seed)
+            learn.check(progress=False)
+            learn.fit_one_cycle(10, progress=False)
+            alarms += [[run.name, str(seed), f.severity, f.code] for f in learn.findings if f.severity != "advice"]
     if alarms:
         print(table(alarms, ["healthy run", "seed", "severity", "what spoke"]))
     print(f"{len(alarms)} alarms in {len(HEALTHY) * args.seeds} healthy runs")

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tipsai import DataLoaders, Learner
+from tipsai.core.finding import Finding
 
 FAULTS: list["Fault"] = []
 HEALTHY: list["Run"] = []
@@ -27,14 +28,15 @@ class Run:
 
 @dataclass(frozen=True)
 class Fault(Run):
-    """A run with one fault; `codes` are the checks of which one must speak."""
+    """A run with one fault; `codes` are the checks of which one must speak, before training or in so many epochs of it."""
 
     codes: tuple[str, ...] = field(default=())
+    epochs: float = 0
 
 
-def fault(*codes: str) -> Callable[[Callable[[int], Learner]], Callable[[int], Learner]]:
+def fault(*codes: str, epochs: float = 0) -> Callable[[Callable[[int], Learner]], Callable[[int], Learner]]:
     def add(make: Callable[[int], Learner]) -> Callable[[int], Learner]:
-        FAULTS.append(Fault(make.__name__.replace("_", " "), make, codes))
+        FAULTS.append(Fault(make.__name__.replace("_", " "), make, codes, epochs))
         return make
 
     return add
@@ -43,6 +45,16 @@ def fault(*codes: str) -> Callable[[Callable[[int], Learner]], Callable[[int], L
 def healthy(make: Callable[[int], Learner]) -> Callable[[int], Learner]:
     HEALTHY.append(Run(make.__name__.replace("_", " "), make))
     return make
+
+
+def findings(learn: Learner, epochs: float) -> list[Finding]:
+    """What the doctor says of a run before training, or where it is trained, in all."""
+    if epochs:
+        learn.fit_one_cycle(epochs, progress=False)
+        return learn.findings
+    found = learn.check(progress=False)
+    assert not found.failed, found.failed
+    return found
 
 
 # --- data -----------------------------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """The doctor: checks that measure whether the tips hold for this model and these data."""
 
-from tipsai.doctor import dependence, fit_few, flow, inputs, order, outputs, shift, splits, targets
+from tipsai.doctor import dependence, fit_few, flow, inputs, order, outputs, shift, splits, targets, training
 from tipsai.doctor.check import Check, Findings, Verdict, examine
 from tipsai.doctor.context import Context
+from tipsai.doctor.watch import Record, Watch
 
 CHECKS: tuple[Check, ...] = (
     *splits.CHECKS,
@@ -18,4 +19,6 @@ CHECKS: tuple[Check, ...] = (
     *fit_few.CHECKS,
 )
 
-__all__ = ["CHECKS", "Check", "Context", "Findings", "Verdict", "examine"]
+TRAINING: tuple[Check, ...] = training.CHECKS
+
+__all__ = ["CHECKS", "TRAINING", "Check", "Context", "Findings", "Record", "Verdict", "Watch", "examine"]

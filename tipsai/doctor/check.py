@@ -36,7 +36,7 @@ class Check:
         code: its name, such as "first-loss".
         stage: "data" (no model), "start" (the model before training), "thorough" (trains something), "training", "end".
         tip: the tip it comes from, such as "TR08".
-        measure: from the context to figures; None where the check does not apply.
+        measure: from the Context (in training: the Record) to figures; None where the check does not apply.
         judge: from figures to verdicts, none if all is well.
         source: of the rule and its thresholds.
         unless: codes whose findings explain this one's; after them it is not made.
@@ -45,7 +45,7 @@ class Check:
     code: str
     stage: Stage
     tip: str
-    measure: Callable[[Context], Figures | None]
+    measure: Callable[[Any], Figures | None]
     judge: Callable[[Figures], Iterable[Verdict]]
     source: str = ""
     unless: tuple[str, ...] = ()

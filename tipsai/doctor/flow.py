@@ -29,7 +29,7 @@ def fresh_uniform(weight: Tensor) -> bool:
     return float((ranks - steps).abs().max()) < 2.5 / math.sqrt(len(flat))  # one in a hundred thousand
 
 
-def _layers(model: nn.Module) -> list[str]:
+def layers(model: nn.Module) -> list[str]:
     """Names of the weights that multiply what comes from the layer before."""
     kinds = (nn.Linear, nn.modules.conv._ConvNd, nn.RNNBase)
     found = [
@@ -58,7 +58,7 @@ def _measured(ctx: Context) -> Figures | None:
     wanted = [name for name, p in named.items() if p.requires_grad]
     if not wanted:
         return {"trained": 0, "all": len(named)}
-    layers = [name for name in _layers(model) if named[name].requires_grad]
+    weights = [name for name in layers(model) if named[name].requires_grad]
     empty = sum(not bool((t != 0).any()) for t in batch.x)  # inputs that hold nothing, such as flags for missing values
     opt = ctx.optimize(model)
     for group in opt.param_groups:
@@ -75,7 +75,7 @@ def _measured(ctx: Context) -> Figures | None:
         grads = {name: p.grad for name, p in named.items() if p.grad is not None}
         met |= set(grads)
         moved |= {name for name, grad in grads.items() if bool((grad != 0).any())}
-        norms.append({name: float(grads[name].norm()) for name in layers if name in grads})
+        norms.append({name: float(grads[name].norm()) for name in weights if name in grads})
         opt.step()
     frozen = [name for name, p in named.items() if not p.requires_grad]
     return {

@@ -1,0 +1,291 @@
+"""Checks of a training run, from what Watch keeps: rate, steps, activations, gradients, data, curves."""
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from statistics import fmean, median, pstdev
+
+from tipsai.doctor.check import Check, Figures, Verdict
+from tipsai.doctor.flow import EXPLODED, FAINT, VANISHED
+from tipsai.doctor.watch import Record
+
+ENOUGH = 3  # looks at least
+BLOCKS = 20  # that a run's losses are averaged in
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+# --- the rate -------------------------------------------------------------------------------------------------------
+
+
+def _ratios(r: Record) -> dict[str, float]:
+    """Each layer's median step over weights, where the rate is at least a tenth of its peak."""
+    high = [i for i, rate in enumerate(r.rates) if rate >= 0.1 * r.peak]
+    if len(high) < ENOUGH:
+        return {}
+    return {name: median(values[i] for i in high) for name, values in r.updates.items() if len(values) == len(r.rates)}
+
+
+def _largest(r: Record) -> float:
+    """Of all looks the largest step over weights, as the median over layers."""
+    looks = [values for values in r.updates.values() if len(values) == len(r.rates)]
+    return max((median(ratios) for ratios in zip(*looks, strict=True)), default=0.0)
+
+
+def _rate(r: Record) -> Figures | None:
+    """Judged at the end of a fit: how the loss moved, and how much of that in the first half of all that was stepped."""
+    losses = [loss for loss in r.losses if math.isfinite(loss)]
+    if not r.ended or len(losses) < 2 * BLOCKS or len(losses) != len(r.lrs):
+        return None
+    size = len(losses) // BLOCKS
+    blocks = [fmean(losses[i * size : (i + 1) * size]) for i in range(BLOCKS)]
+    noise = median(pstdev(losses[i * size : (i + 1) * size]) for i in range(BLOCKS)) / math.sqrt(size)
+    walked = list(accumulate(r.lrs))
+    half = next(i for i, way in enumerate(walked) if way >= walked[-1] / 2)
+    middle = blocks[min(BLOCKS - 1, half // size)]
+    drop = blocks[0] - blocks[-1]
+    ratios = _ratios(r)
+    return {
+        "first": fmean(losses[: max(3, size // 4)]),
+        "blocks": [round(b, 5) for b in blocks],
+        "noise": noise,
+        "drop": drop,
+        "in the first half": (blocks[0] - middle) / drop if drop > 0 else 0.0,
+        "update": median(ratios.values()) if ratios else None,
+        "largest update": _largest(r),
+        "peak": r.peak,
+        "default": r.default_lr,
+    }
+
+
+def _judge_rate(f: Figures) -> Iterator[Verdict]:
+    times = f["peak"] / f["default"] if f["default"] else None
+    update, blocks, first = f["update"], f["blocks"], f["first"]
+    worst, last = max(blocks), blocks[-1]
+    swung = worst > 2 * first + 3 * f["noise"]
+    stuck = last > 0.95 * first
+    wild = swung or stuck
+    moved = update or 0.0
+    many = times is not None and times > 3
+    high = (many and wild and moved > 0.02) or (many and f["largest update"] > 0.03)
+    if high or moved > 0.3 or (moved > 0.1 and wild) or (swung and stuck):
+        by = f"{times:.0f} times the default" if times and times > 2 else "by its effect"
+        shown = f"a step changes weights by up to {f['largest update']:.0%} (median over layers)"
+        yield Verdict(
+            "warning",
+            f"the learning rate is too high ({f['peak']:.2g}, {by}): {shown}; the loss began at {first:.3g}, reached {worst:.3g} "
+            f"and ended at {last:.3g}.",
+            f,
+            f"lr={f['default']:.2g}, or what learn.lr_find() suggests."
+            if f["default"]
+            else "Take what learn.lr_find() suggests.",
+        )
+        return
+    slow = f["in the first half"] < 0.75 or last > 0.6 * first
+    tiny = update is not None and update < 1e-4
+    if slow and ((times is not None and times < 0.2) or tiny):
+        by = f"a {1 / times:.0f}th of the default" if times and times < 0.5 else "by its effect"
+        yield Verdict(
+            "warning",
+            f"the learning rate is too low ({f['peak']:.2g}, {by}): the loss fell from {first:.3g} to {last:.3g}, and as fast in the second "
+            "half of the way as in the first.",
+            f,
+            f"lr={f['default']:.2g}, or what learn.lr_find() suggests."
+            if f["default"]
+            else "Take what learn.lr_find() suggests.",
+        )
+
+
+RATE = Check("learning-rate", "training", "TR09", _rate, _judge_rate)
+
+
+def _updates(r: Record) -> Figures | None:
+    ratios = _ratios(r)
+    return {"ratios": ratios, "peak": r.peak} if ratios and r.ended else None
+
+
+def _judge_updates(f: Figures) -> Iterator[Verdict]:
+    ratios = f["ratios"]
+    for low, high, severity in ((1e-5, 0.5, "warning"), (1e-4, 0.1, "advice")):
+        small = [name for name, ratio in ratios.items() if ratio < low]
+        large = [name for name, ratio in ratios.items() if ratio > high]
+        if small or large:
+            names = small or large
+            value = ratios[names[0]]
+            yield Verdict(
+                severity,  # type: ignore[arg-type]
+                f"a step changes {_some(names)} by {value:.2g} of the weights; about 0.001 to 0.01 is usual.",
+                f,
+                f"{'Raise' if small else 'Lower'} the rate, or that layer's alone: Learner(..., splitter=..., lr=[...]).",
+            )
+            return
+
+
+UPDATES = Check(
+    "update-ratio",
+    "training",
+    "MO02",
+    _updates,
+    _judge_updates,
+    "Karpathy, CS231n, 'Ratio of weights:updates'",
+    ("learning-rate",),
+)
+
+
+# --- activations ----------------------------------------------------------------------------------------------------
+
+MOSTLY = 0.7  # of a layer's units
+
+
+def _activations(r: Record) -> Figures | None:
+    dead = r.silent
+    saturated = {name: median(values[-ENOUGH:]) for name, values in r.saturated.items() if len(values) >= ENOUGH}
+    return {"dead": dead, "saturated": saturated} if dead or saturated else None
+
+
+def _judge_activations(f: Figures) -> Iterator[Verdict]:
+    dead = [name for name, share in f["dead"].items() if share >= MOSTLY]
+    if dead:
+        yield Verdict(
+            "warning",
+            f"{f['dead'][dead[0]]:.0%} of the units of {_some(dead)} say nothing to any item, and get no gradient.",
+            f,
+            "Lower the rate, leave large negative biases out, or take GELU or leaky ReLU.",
+        )
+    saturated = [name for name, share in f["saturated"].items() if share >= MOSTLY]
+    if saturated:
+        yield Verdict(
+            "warning",
+            f"{f['saturated'][saturated[0]]:.0%} of the outputs of {_some(saturated)} lie at the end of their range, where the gradient is faint.",
+            f,
+            "Make initial weights smaller, normalise the inputs, put a norm before it, or take GELU.",
+        )
+
+
+ACTIVATIONS = Check(
+    "silent-units", "training", "MO01", _activations, _judge_activations, "Zhang et al., AutoTrainer, ICSE 2021"
+)
+
+
+# --- gradients ------------------------------------------------------------------------------------------------------
+
+
+HUGE = 100.0  # of a whole gradient; it is usually near 1, and clipped there
+
+
+def _gradients(r: Record) -> Figures | None:
+    norms = {
+        name: median(values) for name, values in r.gradients.items() if len(values) >= ENOUGH and median(values) > 0
+    }
+    if len(norms) < 2:
+        return None
+    names = list(norms)
+    whole = median(norm for norm in r.norms if math.isfinite(norm)) if r.norms else 0.0
+    return {"first": names[0], "last": names[-1], "norms": norms, "whole": whole, "clip": r.clip}
+
+
+def _judge_gradients(f: Figures) -> Iterator[Verdict]:
+    first, last = f["norms"][f["first"]], f["norms"][f["last"]]
+    if first / last < VANISHED and first < FAINT:
+        yield Verdict(
+            "warning",
+            f"gradients vanish: their norm is {first:.1e} in {f['first']} and {last:.1e} in {f['last']}.",
+            f,
+            "Residual connections, batch or layer norm, rectifiers in place of sigmoid and tanh.",
+        )
+    elif (first > 1 and first / last > EXPLODED) or f["whole"] > HUGE:
+        yield Verdict(
+            "warning",
+            f"gradients explode: their norm is {first:.1e} in {f['first']} and {last:.1e} in {f['last']}, {f['whole']:.1e} in all.",
+            f,
+            "Clip them (fit clips at 1 by default), lower the rate, make initial weights smaller.",
+        )
+
+
+GRADIENTS = Check(
+    "gradients-in-training", "training", "MO05", _gradients, _judge_gradients, "Zhang et al., AutoTrainer, ICSE 2021"
+)
+
+
+def _clipped(r: Record) -> Figures | None:
+    if r.clip is None or not r.ended or len(r.norms) < 2 * BLOCKS:
+        return None
+    late = r.norms[len(r.norms) // 4 :]
+    return {"share": fmean(norm > r.clip for norm in late), "median": median(late), "clip": r.clip}
+
+
+def _judge_clipped(f: Figures) -> Iterator[Verdict]:
+    if f["share"] > 0.9 and f["median"] > 10 * f["clip"]:
+        yield Verdict(
+            "advice",
+            f"{f['share']:.0%} of the gradients were clipped, of a median norm of {f['median']:.3g} to {f['clip']:.3g}; the clip sets the step.",
+            f,
+            "Look at the scale of targets and loss first; else fit(clip=...) nearer to the usual norm.",
+        )
+
+
+CLIPPED = Check("always-clipped", "training", "TR12", _clipped, _judge_clipped)
+
+
+# --- data and curves ------------------------------------------------------------------------------------------------
+
+
+NOTICED = 0.02  # seconds of waiting a step; less is Python's own cost for small items
+
+
+def _starved(r: Record) -> Figures | None:
+    return (
+        {"waited": r.waited, "spent": r.spent, "a step": r.waited / max(1, len(r.lrs))}
+        if r.ended and r.spent > 0
+        else None
+    )
+
+
+def _judge_starved(f: Figures) -> Iterator[Verdict]:
+    share = f["waited"] / f["spent"]
+    if f["waited"] > 0.5 and f["a step"] > NOTICED and share > 0.5:
+        yield Verdict(
+            "warning",
+            f"training waited for data for {share:.0%} of its time ({f['waited']:.1f} of {f['spent']:.1f} seconds).",
+            f,
+            "More workers (n_workers=), decoding and resizing once ahead, or data that fit in memory as tensors: from_tensors.",
+        )
+
+
+STARVED = Check("data-starves-training", "training", "TR16", _starved, _judge_starved)
+
+
+def _curves(r: Record) -> Figures | None:
+    rows = [row for row in r.rows if math.isfinite(row.get("valid_loss", math.nan))]
+    if not r.ended or len(rows) < 4:
+        return None
+    best = min(rows, key=lambda row: row["valid_loss"])
+    return {
+        "best": best["valid_loss"],
+        "best epoch": int(best["epoch"]),
+        "last": rows[-1]["valid_loss"],
+        "epochs": int(rows[-1]["epoch"]),
+        "objective then": best["train_objective"],
+        "objective now": rows[-1]["train_objective"],
+        "objective first": rows[0]["train_objective"],
+    }
+
+
+def _judge_curves(f: Figures) -> Iterator[Verdict]:
+    rise = f["last"] / f["best"] if f["best"] > 0 else 1.0
+    much = f["last"] - f["best"] > 0.2 * f["objective first"]  # what is small beside where training began is no harm
+    if rise > 1.1 and f["objective now"] < f["objective then"]:
+        yield Verdict(
+            "warning" if rise > 1.3 and much else "advice",
+            f"the model overfits: since epoch {f['best epoch']} of {f['epochs']} validation loss rose from {f['best']:.3g} to {f['last']:.3g}, "
+            f"while training's objective fell from {f['objective then']:.3g} to {f['objective now']:.3g}.",
+            f,
+            "fit(final='best') keeps the best epoch; fewer epochs, more data or augmentation, dropout, wd=, or a smaller model.",
+        )
+
+
+CURVES = Check("overfitting", "training", "MO04", _curves, _judge_curves, unless=("learning-rate",))
+
+CHECKS: tuple[Check, ...] = (RATE, UPDATES, ACTIVATIONS, GRADIENTS, CLIPPED, STARVED, CURVES)
