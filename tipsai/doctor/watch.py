@@ -211,6 +211,7 @@ class Watch(Callback):
     def after_log(self, st: TrainState) -> None:
         self.record.losses.extend(st.losses)
         self.record.norms.extend(st.norms)
+        self.record.fetch()  # the loop has just waited for the device as well
         self.mark = time.perf_counter()
         if len(self.record.steps) >= self.judged + 6:
             self.judged = len(self.record.steps)
@@ -229,7 +230,6 @@ class Watch(Callback):
 
     def _judge(self, st: TrainState) -> None:
         r = self.record
-        r.fetch()
         r.peak = max(r.lrs, default=0.0)
         spoken = {finding.code for finding in self.found}
         for check in self.checks:
