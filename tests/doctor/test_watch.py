@@ -116,3 +116,29 @@ def test_codes_are_unique_and_name_tips():
     codes = [check.code for check in (*CHECKS, *TRAINING)]
     assert len(set(codes)) == len(codes)
     assert {check.tip for check in TRAINING} <= TIPS.keys()
+
+
+def test_rectified_places_of_a_text_are_no_units():
+    """The last axis may be as long as the longest text of a batch, and differ from look to look."""
+
+    class Places(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.n, self.head = 0, nn.Linear(12, 3)
+
+        def forward(self, x):
+            self.n += 1
+            return self.head(x) + torch.relu(x[:, : 3 + self.n % 5]).sum(1, keepdim=True)
+
+    learn = learner(split(*blobs(0)), Places(), 0)
+    learn.fit(4, progress=False)
+    assert not learn.findings
+
+
+def test_a_training_check_that_fails_ends_no_training():
+    def broken(record):
+        raise KeyError("nothing here")
+
+    learn = learner(split(*blobs(0)), mlp(0), 0, checks=[Check("bad", "training", "TR13", broken, lambda figures: ())])
+    learn.fit(2, progress=False)
+    assert len(learn.history) == 2 and not learn.findings

@@ -118,6 +118,8 @@ class _Activations(TorchFunctionMode):
             units = part.transpose(1, -1).flatten(0, -2) if part.ndim > 3 else part.flatten(0, -2)
             dead = units.abs().amax(0) < DEAD
             looks = self.record.dead.setdefault(label, [])
+            if looks and looks[-1].shape != dead.shape:
+                looks.clear()  # places, such as words of a text, and no units
             looks.append(dead)
             del looks[:-RECENT]
 
@@ -235,8 +237,12 @@ class Watch(Callback):
         for check in self.checks:
             if check.code in spoken or spoken & set(check.unless):
                 continue
-            figures = check.measure(r)
-            new = [] if figures is None else list(check.found(figures, st.first_step + st.step))
+            try:
+                figures = check.measure(r)
+                new = [] if figures is None else list(check.found(figures, st.first_step + st.step))
+            except Exception:  # a check that fails must not end a training
+                log.debug("check %s failed", check.code, exc_info=True)
+                continue
             spoken |= {finding.code for finding in new}
             self.found += new
             for finding in new:
