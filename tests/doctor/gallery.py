@@ -467,7 +467,7 @@ def small_network(seed):
 
 @healthy
 def large_network(seed):
-    return learner(split(*blobs(seed)), mlp(seed, width=512, depth=3), seed)
+    return learner(split(*blobs(seed, 2000)), mlp(seed, width=512, depth=3), seed)
 
 
 @healthy

@@ -269,16 +269,16 @@ def _curves(r: Record) -> Figures | None:
         "epochs": int(rows[-1]["epoch"]),
         "objective then": best["train_objective"],
         "objective now": rows[-1]["train_objective"],
-        "objective first": rows[0]["train_objective"],
+        "first": rows[0]["valid_loss"],
     }
 
 
 def _judge_curves(f: Figures) -> Iterator[Verdict]:
     rise = f["last"] / f["best"] if f["best"] > 0 else 1.0
-    much = f["last"] - f["best"] > 0.2 * f["objective first"]  # what is small beside where training began is no harm
+    much = f["last"] - f["best"] > 0.1 * f["first"]  # what is small beside where training began is no harm
     if rise > 1.1 and f["objective now"] < f["objective then"]:
         yield Verdict(
-            "warning" if rise > 1.3 and much else "advice",
+            "warning" if rise > 1.2 and much else "advice",
             f"the model overfits: since epoch {f['best epoch']} of {f['epochs']} validation loss rose from {f['best']:.3g} to {f['last']:.3g}, "
             f"while training's objective fell from {f['objective then']:.3g} to {f['objective now']:.3g}.",
             f,

@@ -53,6 +53,12 @@ def peak_lr(n_parameters: int) -> float:
 def n_epochs(n_rows: int, task: str, most_codes: int = 0) -> int:
     """Epochs: fewer for larger tables, and for classes, whose loss overfits sooner than that of numbers.
 
+    Small tables of numbers get fewer, too, since a network soon knows them by heart. Root mean squared errors on
+    validation after 5, 10, 15, 20, 30 epochs (means of three draws): diabetes, 330 rows: 54.9, 55.9, 57.2, 58.8, 61.2;
+    housing, 350 rows: 66.1, 63.3, 63.0, 62.8, 63.1 thousand; 1,000 rows: 60.9, 59.0, 58.6, 58.8, 59.3; 3,000 rows:
+    58.2, 55.3, 54.1, 53.7, 53.2; tipsai.toys, 350 rows: 116, 98.7, 96.2, 97.0, 99.3; 1,000 rows: 95.7, 87.6, 87.4,
+    87.9, 90.0.
+
     Args:
         n_rows: training rows.
         task: "regression", "classification" or "multilabel".
@@ -62,4 +68,6 @@ def n_epochs(n_rows: int, task: str, most_codes: int = 0) -> int:
     passes, least, most = (35.0, 10.0, 30.0) if task == "regression" else (13, 4, 10)
     if task != "regression" and most_codes * 20 > n_rows:
         passes, least, most = passes / 2, least / 2, most / 2
+    if task == "regression":
+        most = min(most, 10 + n_rows / 150)
     return int(min(most, max(least, round(passes * math.sqrt(10_000 / max(1, n_rows))))))
