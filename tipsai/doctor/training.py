@@ -5,10 +5,12 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from statistics import fmean, median, pstdev
 
+from tipsai.core.state import Row
 from tipsai.doctor.check import Check, Figures, Verdict
 from tipsai.doctor.flow import EXPLODED, FAINT, VANISHED
 from tipsai.doctor.watch import Record
 
+APART = 20.0  # times that two losses differ before their units do
 ENOUGH = 3  # looks at least
 BLOCKS = 20  # that a run's losses are averaged in
 
@@ -257,6 +259,13 @@ def _judge_starved(f: Figures) -> Iterator[Verdict]:
 STARVED = Check("data-starves-training", "training", "TR16", _starved, _judge_starved)
 
 
+def _began(r: Record, row: Row) -> float:
+    """The first loss of training, in the units of validation's: those of a target that is scaled inside differ."""
+    first = fmean(r.losses[:3]) if r.losses else row["train_objective"]
+    ratio = row["valid_loss"] / row["train_objective"] if row["train_objective"] else 1.0
+    return first if 1 / APART < ratio < APART else first * ratio
+
+
 def _curves(r: Record) -> Figures | None:
     rows = [row for row in r.rows if math.isfinite(row.get("valid_loss", math.nan))]
     if not r.ended or len(rows) < 4:
@@ -269,13 +278,13 @@ def _curves(r: Record) -> Figures | None:
         "epochs": int(rows[-1]["epoch"]),
         "objective then": best["train_objective"],
         "objective now": rows[-1]["train_objective"],
-        "first": rows[0]["valid_loss"],
+        "began": _began(r, rows[0]),
     }
 
 
 def _judge_curves(f: Figures) -> Iterator[Verdict]:
     rise = f["last"] / f["best"] if f["best"] > 0 else 1.0
-    much = f["last"] - f["best"] > 0.1 * f["first"]  # what is small beside where training began is no harm
+    much = f["last"] - f["best"] > 0.1 * f["began"]  # what is small beside where training began is no harm
     if rise > 1.1 and f["objective now"] < f["objective then"]:
         yield Verdict(
             "warning" if rise > 1.2 and much else "advice",
