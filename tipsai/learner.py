@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import logging
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,8 +153,7 @@ class Learner:
         self.builder: artifact.Builder | None = None
         self.transfer = Transfer()
         self.settings = Settings()
-        self.usual_lr = self._default_lr()
-        self.lr = self.usual_lr if lr is None else lr
+        self.lr = self._default_lr() if lr is None else lr
         optim.rates(self.lr, len(self.layer_groups))
         self._note_settings(lr, loss_fn, precision, seed)
 
@@ -314,7 +314,7 @@ class Learner:
         scaler = torch.amp.GradScaler(self.device.type) if self.precision == "fp16" else None
         step = Step(self.precision, self.compute_loss, self.output, scaler)
         checks = [*TRAINING, *(check for check in self.checks if check.stage == "training")]
-        watch = Watch(checks, self.usual_lr if self.builder is None else None, [f.code for f in self.found])
+        watch = Watch(checks, self._usual_lr() if self.builder is None else None, [f.code for f in self.found])
         callbacks = [
             self.recorder,
             Scheduler(plan, peaks),
@@ -603,16 +603,24 @@ class Learner:
             base = float(made.defaults["lr"])
             self.settings.note("lr (base)", base, base, "the optimizer's own default")
             return base
-        factor = optim.size_factor(n) if recipe.follows_size else 1.0
+        factor, ratio = self._lr_factors(recipe)
         self.settings.note("lr (base)", recipe.base_lr, recipe.base_lr, recipe.source)
         self.settings.note("lr factor for size", factor, factor, f"TR01, {n:,} parameters")
-        base_bs = self.dls.base_bs
-        ratio = optim.scale_lr(1.0, self.dls.bs, base_bs, recipe.scale_rule) if base_bs else 1.0
         if ratio != 1.0:
-            self.settings.note(
-                "lr factor for bs", ratio, 1.0, f"TR06, {recipe.scale_rule}: bs {self.dls.bs} against {base_bs}"
-            )
+            told = f"TR06, {recipe.scale_rule}: bs {self.dls.bs} against {self.dls.base_bs}"
+            self.settings.note("lr factor for bs", ratio, 1.0, told)
         return recipe.base_lr * factor * ratio
+
+    def _lr_factors(self, recipe: optim.Recipe) -> tuple[float, float]:
+        """What a base rate is multiplied by, for the size of the model and of the batch."""
+        base_bs = self.dls.base_bs
+        size = optim.size_factor(optim.n_parameters(self.model)) if recipe.follows_size else 1.0
+        return size, optim.scale_lr(1.0, self.dls.bs, base_bs, recipe.scale_rule) if base_bs else 1.0
+
+    def _usual_lr(self) -> float | None:
+        """The rate that a named optimizer takes by default; of others none is known."""
+        recipe = optim.recipe(self.opt_spec)
+        return None if recipe is None else recipe.base_lr * math.prod(self._lr_factors(recipe))
 
     def _note_settings(self, lr: Any, loss_fn: Any, precision: str, seed: int | None) -> None:
         note = self.settings.note

@@ -93,7 +93,8 @@ def history(losses: Sequence[float], rows: Sequence[Row]) -> "Figure":
     What differs widely in size has axes of its own: objective and loss, as with a target that is scaled inside, and
     metrics, such as perplexity and bits per byte.
     """
-    groups = alike({name: _largest(rows, name) for row in rows for name in row if name.startswith("valid_")})
+    metrics = {name for row in rows for name in row if name.startswith("valid_")} - {"valid_loss"}
+    groups = alike({name: _largest(rows, name) for name in metrics})
     fig, axes = figure(1 + len(groups), width=6.0 if len(groups) < 2 else 4.5)
     per_epoch = len(losses) / max(1, len(rows))
     at = [(i + 1) / per_epoch for i in range(len(losses))]
@@ -127,9 +128,9 @@ def _largest(rows: Sequence[Row], name: str) -> float:
 
 
 def alike(sizes: dict[str, float], times: float = 5.0, most: int = 3) -> list[list[str]]:
-    """The metrics that can share an axis, the validation loss left out: sizes at most so many times apart, sorted by name."""
+    """The metrics that can share an axis: sizes at most so many times apart, sorted by name."""
     groups: list[list[str]] = []
-    for name in sorted(sizes.keys() - {"valid_loss"}, key=lambda name: sizes[name], reverse=True):
+    for name in sorted(sizes, key=lambda name: sizes[name], reverse=True):
         if not groups or (sizes[name] * times < sizes[groups[-1][0]] and len(groups) < most):
             groups.append([])
         groups[-1].append(name)

@@ -427,12 +427,18 @@ def augmentation_in_a_validation_loader(seed):
 # --- targets --------------------------------------------------------------------------------------------------------
 
 
+def rare(seed, n):
+    """Two classes, 900 items of one and n of the other."""
+    x, y = blobs(seed, 2000, k=2)
+    kept = torch.cat([(y == 0).nonzero()[:900, 0], (y == 1).nonzero()[:n, 0]])
+    kept = kept[torch.randperm(len(kept), generator=draws(seed))]
+    return x[kept], y[kept]
+
+
 @fault("imbalance")
 def a_rare_class(seed):
-    x, y = blobs(seed, 2000, k=2)
-    kept = torch.cat([(y == 0).nonzero()[:900, 0], (y == 1).nonzero()[:30, 0]])
-    kept = kept[torch.randperm(len(kept), generator=draws(seed))]
-    return learner(split(x[kept], y[kept]), mlp(seed, k=2), seed, metrics=["accuracy"])
+    x, y = rare(seed, 30)
+    return learner(split(x, y), mlp(seed, k=2), seed, metrics=["accuracy"])
 
 
 @fault("leaking-column")
@@ -530,19 +536,15 @@ def yes_or_no(seed):
 
 @healthy
 def imbalanced_but_weighted(seed):
-    x, y = blobs(seed, 2000, k=2)
-    kept = torch.cat([(y == 0).nonzero()[:900, 0], (y == 1).nonzero()[:40, 0]])
-    kept = kept[torch.randperm(len(kept), generator=draws(seed))]
+    x, y = rare(seed, 40)
     loss = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 20.0]))
-    return learner(split(x[kept], y[kept]), mlp(seed, k=2), seed, loss_fn=loss)
+    return learner(split(x, y), mlp(seed, k=2), seed, loss_fn=loss)
 
 
 @healthy
 def imbalanced_and_judged_by_balance(seed):
-    x, y = blobs(seed, 2000, k=2)
-    kept = torch.cat([(y == 0).nonzero()[:900, 0], (y == 1).nonzero()[:40, 0]])
-    kept = kept[torch.randperm(len(kept), generator=draws(seed))]
-    return learner(split(x[kept], y[kept]), mlp(seed, k=2), seed, metrics=["balanced_accuracy"])
+    x, y = rare(seed, 40)
+    return learner(split(x, y), mlp(seed, k=2), seed, metrics=["balanced_accuracy"])
 
 
 @healthy

@@ -74,6 +74,11 @@ def test_a_steps_size_is_measured_as_it_was():
     assert kept[-1].updates["0.weight"] == [pytest.approx(float((new - old).norm() / old.norm()), rel=1e-4)]
 
 
+def test_a_rate_of_ones_own_is_explained_without_the_default():
+    learn = learner(split(*blobs(0)), mlp(0), 0, lr=0.2)
+    assert "lr (base)" not in str(learn.settings) and "lr (base)" in str(learner(split(*blobs(0)), mlp(0), 0).settings)
+
+
 def test_nothing_stays_behind_after_an_error():
     learn = learner(split(*blobs(0)), mlp(0), 0)
     with pytest.raises(Boom):

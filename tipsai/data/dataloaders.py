@@ -88,9 +88,7 @@ class DataLoaders:
         self.batch_tfms: tuple[BatchTransform, ...] = ()
         self.base_bs: int | None = None  # the batch size that a modality's default rate was chosen for
         self.n_epochs: float | None = None  # epochs that a modality finds fitting for this much data
-        self.most_epochs = (
-            math.inf
-        )  # passes after which this data have nothing left to teach, however much time there is
+        self.most_epochs = math.inf  # after them this data have nothing left to teach, however much time there is
         self.minutes: float | None = None  # of training on the command line that it finds fitting at most
         self.encoder: Callable[[Any, int], Loader] | None = None
         self.items: dict[str, Sequence[Any]] = {}  # each part's items, such as paths, in their own order

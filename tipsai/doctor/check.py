@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from tipsai.core.finding import Finding, Severity
 from tipsai.core.text import table
-from tipsai.doctor.context import Context
+from tipsai.doctor.context import Context, own_orders_kept
 
 log = logging.getLogger("tipsai")
 Stage = Literal["data", "start", "thorough", "training", "end"]
@@ -50,13 +50,15 @@ class Check:
     source: str = ""
     unless: tuple[str, ...] = ()
 
-    def __call__(self, ctx: Context) -> list[Finding]:
-        figures = self.measure(ctx)
-        return [] if figures is None else list(self.found(figures))
-
-    def found(self, figures: Figures, step: int | None = None) -> Iterator[Finding]:
-        for v in self.judge(figures):
-            yield Finding(self.code, self.tip, v.severity, v.message, v.evidence, v.fix, self.source, step)
+    def __call__(self, subject: Any, step: int | None = None) -> list[Finding]:
+        """Findings about a Context, or in training about a Record at some step."""
+        figures = self.measure(subject)
+        if figures is None:
+            return []
+        return [
+            Finding(self.code, self.tip, v.severity, v.message, v.evidence, v.fix, self.source, step)
+            for v in self.judge(figures)
+        ]
 
 
 class Findings(list[Finding]):
@@ -82,8 +84,36 @@ class Findings(list[Finding]):
     __repr__ = __str__
 
 
+def make(checks: Iterable[Check], subject: Any, found: list[Finding], step: int | None = None) -> dict[str, str]:
+    """Makes checks one after the other, save those that a finding explains.
+
+    One that fails says nothing of the run, and must not end a training: it is passed over.
+
+    Args:
+        checks: in the order in which they are to be made.
+        subject: what they measure.
+        found: what was found before; what is found now is added.
+        step: of training.
+
+    Returns:
+        why checks failed, by code.
+    """
+    failed: dict[str, str] = {}
+    for check in checks:
+        if not set(check.unless).isdisjoint(f.code for f in found if f.severity != "advice"):
+            continue
+        began = time.perf_counter()
+        try:
+            found += check(subject, step)
+        except Exception as error:  # whatever a model, a dataset or a check of one's own may raise
+            failed[check.code] = f"{type(error).__name__}: {error}"
+            log.debug("check %s failed", check.code, exc_info=True)
+        log.debug("check %s: %.2f s", check.code, time.perf_counter() - began)
+    return failed
+
+
 def examine(ctx: Context, checks: Sequence[Check], silent: Iterable[str] = (), progress: bool = True) -> Findings:
-    """Makes checks one after the other. One that fails is passed over and named in the result; it says nothing of the run.
+    """What checks find before training; one that fails is named in the result.
 
     Args:
         ctx: what to look at.
@@ -92,18 +122,11 @@ def examine(ctx: Context, checks: Sequence[Check], silent: Iterable[str] = (), p
         progress: show a bar on standard error once it takes longer than two seconds.
     """
     found: list[Finding] = []
-    failed: dict[str, str] = {}
     left_out = set(silent)
-    with tqdm(checks, desc="checks", delay=PATIENCE, disable=not progress, leave=False) as bar:
-        for check in bar:
-            spoken = {finding.code for finding in found if finding.severity != "advice"}
-            if check.code in left_out or spoken & set(check.unless):
-                continue
-            began = time.perf_counter()
-            try:
-                found += check(ctx)
-            except Exception as error:  # whatever a model or a dataset may raise: the check fails, not the run
-                failed[check.code] = f"{type(error).__name__}: {error}"
-                log.debug("check %s failed", check.code, exc_info=True)
-            log.debug("check %s: %.2f s", check.code, time.perf_counter() - began)
+    chosen = [check for check in checks if check.code not in left_out]
+    with (
+        tqdm(chosen, desc="checks", delay=PATIENCE, disable=not progress, leave=False) as bar,
+        own_orders_kept(ctx.dls),
+    ):
+        failed = make(bar, ctx, found)
     return Findings(found, failed)

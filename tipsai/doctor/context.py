@@ -1,5 +1,6 @@
 """What checks may look at: a copy of the model, the data, and how the run puts them together."""
 
+import contextlib
 import copy
 import hashlib
 import time
@@ -14,7 +15,7 @@ from torch.optim import Optimizer
 from tipsai.core.evaluate import predict_batch
 from tipsai.core.state import Batch, ComputeLoss, Loss
 from tipsai.data.dataloaders import DataLoaders, Feed
-from tipsai.data.loaders import Loader
+from tipsai.data.loaders import ForeignLoader, Loader
 from tipsai.losses import CrossEntropy
 
 SAMPLE = 2000  # items of a split that checks look at
@@ -87,7 +88,8 @@ class Context:
         if ("sample", split) not in self.kept:
             parts, size, began = list[Batch](), 0, time.perf_counter()
             for batch in self.dls.as_evaluated(loader.sample(SAMPLE, self.seed), self.device):
-                parts.append(batch.to(torch.device("cpu")))
+                y = batch.y if split != "test" else ()  # targets of the test stay closed (DA14)
+                parts.append(Batch(batch.x, y).to(torch.device("cpu")))
                 size += sum(t.nbytes for t in (*batch.x, *batch.y))
                 if size > SAMPLE_BYTES or time.perf_counter() - began > SAMPLE_SECONDS:
                     break
@@ -111,6 +113,20 @@ class Context:
         return total / weight
 
 
+@contextlib.contextmanager
+def own_orders_kept(dls: DataLoaders) -> Iterator[None]:
+    """Afterwards torch loaders with a generator of their own go on as if they had not been read."""
+    loaders = [part.loader for part in (dls.train, dls.valid, dls.test) if isinstance(part, ForeignLoader)]
+    places = [*loaders, *(getattr(loader, "sampler", None) for loader in loaders)]
+    found = [getattr(place, "generator", None) for place in places]
+    states = {id(g): (g, g.get_state()) for g in found if isinstance(g, torch.Generator)}
+    try:
+        yield
+    finally:
+        for generator, state in states.values():
+            generator.set_state(state)
+
+
 def optimizer_of(
     model: nn.Module,
     groups: Sequence[Sequence[nn.Parameter]],
@@ -132,9 +148,8 @@ def optimizer_of(
         own = set(by_name.values())
         if all(p in own for group in opt.param_groups for p in group["params"]):
             return opt
-        return torch.optim.AdamW(
-            other.parameters(), opt.param_groups[0]["lr"]
-        )  # a function that holds on to the original
+        # The optimizer is a function's that holds on to the original's parameters.
+        return torch.optim.AdamW(other.parameters(), opt.param_groups[0]["lr"])
 
     return optimize
 
@@ -142,6 +157,12 @@ def optimizer_of(
 def rows(batch: Batch, n: int) -> Batch:
     """The first n rows."""
     return Batch(tuple(t[:n] for t in batch.x), tuple(t[:n] for t in batch.y))
+
+
+def columns(x: Sequence[Tensor], most: int = 2000) -> dict[str, Tensor]:
+    """The columns of a table's inputs, [n] each: by their number, of several tables by "table:number"."""
+    tables = [(i, t) for i, t in enumerate(x) if t.ndim == 2 and t.shape[1] <= most]
+    return {f"{i}:{j}" if len(x) > 1 else str(j): column for i, t in tables for j, column in enumerate(t.T)}
 
 
 def digests(fields: Sequence[Tensor]) -> list[bytes]:

@@ -5,18 +5,19 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from tipsai.core.errors import listing
 from tipsai.core.evaluate import evaluating
 from tipsai.core.state import Batch
 from tipsai.doctor.check import Check, Figures, Verdict
 from tipsai.doctor.context import Context, class_axis, rows
 
 TOLERANCE = 1e-3  # of the outputs' spread: other rows may change the last digits, by the order of a sum, and no more
-PAIR = 8  # rows that are looked at
+FEW = 8  # rows that are looked at
 
 
-def _few(ctx: Context, split: str = "train") -> Batch | None:
-    batch = ctx.batch(split)
-    return None if batch is None or batch.n_rows < 4 else rows(batch, PAIR)
+def _few(ctx: Context) -> Batch | None:
+    batch = ctx.batch()
+    return None if batch is None or batch.n_rows < 4 else rows(batch, FEW)
 
 
 def _changed(before: Tensor, after: Tensor) -> float:
@@ -49,13 +50,8 @@ def _other_rows(ctx: Context) -> Figures | None:
             for index in (order, doubled)
             if (found := ctx.pred(ctx.model, Batch(tuple(t[index] for t in batch.x), batch.y))) is not None
         ]
-    training = [name for name, m in ctx.model.named_modules() if isinstance(m, nn.modules.batchnorm._NormBase)]
-    without = [
-        name
-        for name, m in ctx.model.named_modules()
-        if isinstance(m, nn.modules.batchnorm._NormBase) and (not m.track_running_stats)
-    ]
-    return {"rows": n, "predictions": n, "change": max(changes), "batch norms": training, "without statistics": without}
+    norms = [name for name, m in ctx.model.named_modules() if isinstance(m, nn.modules.batchnorm._NormBase)]
+    return {"rows": n, "predictions": n, "change": max(changes), "batch norms": norms}
 
 
 def _judge_rows(f: Figures) -> Iterator[Verdict]:
@@ -71,7 +67,7 @@ def _judge_rows(f: Figures) -> Iterator[Verdict]:
         yield Verdict(
             "error",
             "in evaluation, what the model says of an item changes with the items beside it"
-            + (f" (it has batch norms: {', '.join(norms[:3])})." if norms else "."),
+            + (f" (it has batch norms: {listing(norms, 3)})." if norms else "."),
             f,
             "Look for a batch norm that evaluation leaves in training mode (train() overridden, track_running_stats=False), "
             "and for a view, reshape, mean or softmax over the first axis.",

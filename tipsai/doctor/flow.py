@@ -7,12 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from tipsai.core import modes
+from tipsai.core.errors import listing
 from tipsai.doctor.check import Check, Figures, Verdict
 from tipsai.doctor.context import Context
 
 STEPS = 4  # of training before gradients are judged: a layer that starts at zero blocks the first
 SMALL = 0.1  # of the run's own rate: a run warms up, too
 VANISHED, FAINT, EXPLODED = 1e-3, 1e-4, 70.0  # AutoTrainer
+HUGE = 100.0  # of a whole gradient; it is usually near 1, and clipped there
 
 
 def fresh_uniform(weight: Tensor) -> bool:
@@ -32,13 +34,8 @@ def fresh_uniform(weight: Tensor) -> bool:
 def layers(model: nn.Module) -> list[str]:
     """Names of the weights that multiply what comes from the layer before."""
     kinds = (nn.Linear, nn.modules.conv._ConvNd, nn.RNNBase)
-    found = [
-        (f"{name}.{p}" if name else p)
-        for name, m in model.named_modules()
-        if isinstance(m, kinds)
-        for p, _ in m.named_parameters(recurse=False)
-    ]
-    return [name for name in dict.fromkeys(found) if "bias" not in name and name in dict(model.named_parameters())]
+    own = {p for m in model.modules() if isinstance(m, kinds) for p in m.parameters(recurse=False)}
+    return [name for name, p in model.named_parameters() if p in own and "bias" not in name]
 
 
 def _flow(ctx: Context) -> Figures | None:
@@ -65,7 +62,7 @@ def _measured(ctx: Context) -> Figures | None:
         group["lr"] *= SMALL
     met: set[str] = set()
     moved: set[str] = set()
-    norms: list[dict[str, float]] = []
+    norms: dict[str, float] = {}
     for _ in range(STEPS):
         opt.zero_grad()
         loss = ctx.loss(model, batch)
@@ -75,7 +72,7 @@ def _measured(ctx: Context) -> Figures | None:
         grads = {name: p.grad for name, p in named.items() if p.grad is not None}
         met |= set(grads)
         moved |= {name for name, grad in grads.items() if bool((grad != 0).any())}
-        norms.append({name: float(grads[name].norm()) for name in weights if name in grads})
+        norms = {name: float(grads[name].norm()) for name in weights if name in grads}
         opt.step()
     frozen = [name for name, p in named.items() if not p.requires_grad]
     return {
@@ -86,14 +83,8 @@ def _measured(ctx: Context) -> Figures | None:
         "empty inputs": empty,
         "not in the optimizer": [name for name in wanted if name not in ctx.optimized] if ctx.optimized else [],
         "frozen at random": [n for n in frozen if named[n].ndim > 1 and fresh_uniform(named[n])],
-        "frozen": len(frozen),
-        "norms": norms[-1],
-        "loss": float(loss.detach()),
+        "norms": norms,
     }
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _judge_flow(f: Figures) -> Iterator[Verdict]:
@@ -114,7 +105,7 @@ def _judge_flow(f: Figures) -> Iterator[Verdict]:
         names = f["not in the optimizer"]
         yield Verdict(
             "error",
-            f"{len(names)} parameters are not in the optimizer and will never change: {_some(names)}.",
+            f"{len(names)} parameters are not in the optimizer and will never change: {listing(names)}.",
             f,
             "Make the Learner after the model is complete; an optimizer function must use all groups it is given.",
         )
@@ -122,7 +113,7 @@ def _judge_flow(f: Figures) -> Iterator[Verdict]:
         names = f["no gradient"]
         yield Verdict(
             "error" if len(names) > 0.3 * f["trained"] else "warning",
-            f"{len(names)} of {f['trained']} parameters get no gradient: {_some(names)}. They are not used, or cut off by .detach().",
+            f"{len(names)} of {f['trained']} parameters get no gradient: {listing(names)}. They are not used, or cut off by .detach().",
             f,
             "Use them in the forward pass, or freeze them: p.requires_grad_(False).",
         )
@@ -130,7 +121,7 @@ def _judge_flow(f: Figures) -> Iterator[Verdict]:
         names = f["always zero"]
         yield Verdict(
             "warning",
-            f"the gradient of {len(names)} parameters is zero in {STEPS} steps: {_some(names)}.",
+            f"the gradient of {len(names)} parameters is zero in {STEPS} steps: {listing(names)}.",
             f,
             "Look for dead rectifiers before them, and for a product with something that is always zero.",
         )
@@ -138,7 +129,7 @@ def _judge_flow(f: Figures) -> Iterator[Verdict]:
         names = f["frozen at random"]
         yield Verdict(
             "warning",
-            f"{len(names)} parameters are frozen, and their weights look freshly drawn: {_some(names)}.",
+            f"{len(names)} parameters are frozen, and their weights look freshly drawn: {listing(names)}.",
             f,
             "learn.unfreeze(), or load the weights that were meant.",
         )
@@ -155,28 +146,29 @@ def _depth(ctx: Context) -> Figures | None:
     if len(norms) < 2:
         return None
     names = list(norms)
-    return {"first": names[0], "last": names[-1], "norms": norms, "layers": len(names)}
+    return {"first": names[0], "last": names[-1], "norms": norms, "whole": 0.0}
 
 
-def _judge_depth(f: Figures) -> Iterator[Verdict]:
+def judge_depth(f: Figures) -> Iterator[Verdict]:
+    """Of gradient norms by layer, the input's first, and where it is known of the whole gradient."""
     norms = f["norms"]
     first, last = norms[f["first"]], norms[f["last"]]
     bad = [name for name, norm in norms.items() if not math.isfinite(norm)]
     if bad:
         yield Verdict(
             "error",
-            f"the gradient of {_some(bad)} is not finite.",
+            f"the gradient of {listing(bad)} is not finite.",
             f,
             "Lower the rate, clip gradients, look at the inputs' scale.",
         )
-    elif last > 0 and first / last < VANISHED and first < FAINT:
+    elif first / last < VANISHED and first < FAINT:
         yield Verdict(
             "warning",
             f"gradients vanish: their norm is {first:.1e} in {f['first']} and {last:.1e} in {f['last']}; the early layers will not learn.",
             f,
             "Residual connections, batch or layer norm, rectifiers (GELU, ReLU) in place of sigmoid and tanh.",
         )
-    elif first > 1 and first / max(last, 1e-30) > EXPLODED:
+    elif (first > 1 and first / last > EXPLODED) or f["whole"] > HUGE:
         yield Verdict(
             "warning",
             f"gradients explode: their norm is {first:.1e} in {f['first']} and {last:.1e} in {f['last']}.",
@@ -190,7 +182,7 @@ DEPTH = Check(
     "start",
     "MO05",
     _depth,
-    _judge_depth,
+    judge_depth,
     "Zhang et al., AutoTrainer, ICSE 2021",
     ("non-finite-data",),
 )

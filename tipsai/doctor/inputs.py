@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from tipsai.core.errors import listing
 from tipsai.core.state import Batch
 from tipsai.doctor.check import Check, Figures, Verdict
 from tipsai.doctor.context import Context
@@ -26,11 +27,7 @@ def _finite(ctx: Context) -> Figures | None:
         batch = ctx.sample(split)
         for field in ("x", "y"):
             for t in getattr(batch, field, ()):
-                n = (
-                    int((~torch.isfinite(t.flatten(1) if t.ndim > 1 else t[:, None])).any(1).sum())
-                    if t.is_floating_point()
-                    else 0
-                )
+                n = int((~torch.isfinite(t.reshape(len(t), -1))).any(1).sum())
                 if n:
                     name = f"{split} {'inputs' if field == 'x' else 'targets'}"
                     bad[name] = bad.get(name, 0) + n
@@ -193,7 +190,7 @@ def _constant(ctx: Context) -> Figures | None:
 
 
 def _judge_constant(f: Figures) -> Iterator[Verdict]:
-    n, some = len(f["constant"]), ", ".join(f["constant"][:8]) + (", ..." if len(f["constant"]) > 8 else "")
+    n = len(f["constant"])
     if f["whole inputs"]:
         yield Verdict(
             "error" if f["whole inputs"] == f["inputs"] else "warning",
@@ -204,7 +201,7 @@ def _judge_constant(f: Figures) -> Iterator[Verdict]:
     elif n:
         yield Verdict(
             "warning" if 2 * n > f["columns"] else "advice",
-            f"{n} of {f['columns']} input columns never change ({some}).",
+            f"{n} of {f['columns']} input columns never change ({listing(f['constant'])}).",
             f,
             "Leave them out, or find out why they are empty.",
         )

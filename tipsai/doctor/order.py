@@ -42,9 +42,10 @@ def _order(ctx: Context) -> Figures | None:
         return figures
     every = everything.y[0].reshape(everything.n_rows, -1)[:, 0]
     if y.is_floating_point():
-        return figures | {"alike": _correlation(y.double()), "by chance": 0.0}
+        return figures | {"alike": _correlation(y.double()), "by chance": 0.0, "spread": 1.0}
     shares = torch.unique(every, return_counts=True)[1].double() / len(every)
-    return figures | {"alike": float((y[1:] == y[:-1]).double().mean()), "by chance": float((shares**2).sum())}
+    alike, chance = float((y[1:] == y[:-1]).double().mean()), float((shares**2).sum())
+    return figures | {"alike": alike, "by chance": chance, "spread": max(1e-9, chance * (1 - chance)) ** 0.5}
 
 
 def _correlation(y: Tensor) -> float:
@@ -62,7 +63,7 @@ def _same(a: Batch, b: Batch) -> bool:
 
 def _judge_order(f: Figures) -> Iterator[Verdict]:
     alike, chance = f.get("alike", 0.0), f.get("by chance", 0.0)
-    surprise = (alike - chance) * f.get("items", 0) ** 0.5 / max(1e-9, chance * (1 - chance)) ** 0.5 if chance else 9.0
+    surprise = (alike - chance) * f["items"] ** 0.5 / f.get("spread", 1.0)  # standard errors of what chance gives
     sorted_ = alike > chance + 0.5 * (1 - chance) and surprise > 5
     fix = "Shuffle: DataLoaders.from_tensors and from_datasets do; torch's DataLoader takes shuffle=True."
     if f["fixed"] and sorted_:

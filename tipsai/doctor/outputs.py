@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -125,39 +126,54 @@ FIRST_LOSS = Check(
 # --- what the outputs can be ----------------------------------------------------------------------------------------
 
 
-def _range(ctx: Context) -> Figures | None:
+def _outputs(ctx: Context) -> Figures | None:
+    """The range of the outputs, and over inputs made a thousand times larger and turned round: what is bounded then is bounded."""
     said = _said(ctx)
     if said is None:
         return None
     pred, y = said
     axis = class_axis(ctx.loss_fn, pred, y)
-    figures = {"least": float(pred.min()), "largest": float(pred.max()), "zeros": float((pred == 0).float().mean())}
+    figures = {"n": pred.numel(), "least": float(pred.min()), "largest": float(pred.max())} | _far(ctx, pred)
     if axis is not None and _fits(ctx, pred, y):
         sums = pred.sum(axis)
         ones = bool((sums - 1).abs().max() < 1e-3) and figures["least"] >= 0
         return figures | {"kind": "classes", "sum to 1": ones, "n": sums.numel(), "classes": pred.shape[axis]}
     if isinstance(ctx.loss_fn, BinaryCrossEntropy) and pred.shape == y.shape:
-        return figures | {"kind": "yes or no", "n": pred.numel()}
+        return figures | {"kind": "yes or no"}
     if isinstance(ctx.loss_fn, ElementwiseLoss) and pred.shape == y.shape:
         target = ctx.sample("train")
         assert target is not None
         t = target.y[0].float()
-        return figures | {
-            "kind": "numbers",
-            "n": pred.numel(),
-            "least target": float(t.min()),
-            "largest target": float(t.max()),
-        }
+        return figures | {"kind": "numbers", "least target": float(t.min()), "largest target": float(t.max())}
     return None
+
+
+def _far(ctx: Context, pred: Tensor) -> dict[str, Any]:
+    """Whether outputs stay within 1, are never below 0, and how many are 0, on inputs of any size."""
+    batch = ctx.batch()
+    assert batch is not None
+    found = [pred]
+    if any(t.is_floating_point() for t in batch.x):
+        with evaluating(ctx.model):
+            for factor in (1e3, -1e3):
+                x = tuple(t * factor if t.is_floating_point() else t for t in batch.x)
+                far = ctx.pred(ctx.model, batch._replace(x=x))
+                assert far is not None
+                found.append(far.float())
+    return {
+        "bounded": len(found) > 1 and max(float(said.abs().max()) for said in found) <= 1,
+        "never below zero": min(float(said.min()) for said in found) == 0,
+        "zeros": max(float((said == 0).float().mean()) for said in found),
+    }
 
 
 ENOUGH = 32  # outputs
 
 
-def _judge_range(f: Figures) -> Iterator[Verdict]:
+def _judge_outputs(f: Figures) -> Iterator[Verdict]:
     low, high = f["least"], f["largest"]
     varied = high - low > 1e-6
-    cut = f.get("far least", low) == 0 and f.get("far zeros", f["zeros"]) > 0.1
+    cut = f["never below zero"] and f["zeros"] > 0.1
     if f["n"] < ENOUGH:
         return
     if f["kind"] == "classes" and f["sum to 1"] and f["classes"] > 1:
@@ -179,7 +195,7 @@ def _judge_range(f: Figures) -> Iterator[Verdict]:
     elif f["kind"] in ("classes", "yes or no") and cut:
         yield Verdict(
             "error",
-            f"the model's outputs are never below zero, and up to {f.get('far zeros', f['zeros']):.0%} of them are zero: "
+            f"the model's outputs are never below zero, and up to {f['zeros']:.0%} of them are zero: "
             "a rectifier stands after the last layer, and what it cuts off gets no gradient.",
             f,
             "Return logits: leave the activation at the model's end out.",
@@ -191,7 +207,7 @@ def _judge_range(f: Figures) -> Iterator[Verdict]:
             f,
             "Leave the activation at the model's end out.",
         )
-    elif f["kind"] == "numbers" and max(abs(low), abs(high)) <= 1 and _ends_bounded(f) and f["largest target"] > 1.5:
+    elif f["kind"] == "numbers" and f["bounded"] and f["largest target"] > 1.5:
         yield Verdict(
             "warning",
             f"the outputs lie between {low:.3g} and {high:.3g} on any input, and the targets go up to {f['largest target']:.3g}.",
@@ -200,32 +216,6 @@ def _judge_range(f: Figures) -> Iterator[Verdict]:
         )
 
 
-def _ends_bounded(f: Figures) -> bool:
-    return bool(f.get("bounded", False))
-
-
-def _bounds(ctx: Context) -> Figures | None:
-    """As _range, over inputs made a thousand times larger, too, and turned round: what is bounded then is bounded."""
-    figures = _range(ctx)
-    batch = ctx.batch()
-    if figures is None or batch is None or not any(t.is_floating_point() for t in batch.x):
-        return figures
-    found = []
-    with evaluating(ctx.model):
-        for factor in (1e3, -1e3):
-            x = tuple(t * factor if t.is_floating_point() else t for t in batch.x)
-            pred = ctx.pred(ctx.model, batch._replace(x=x))
-            assert pred is not None
-            found.append(pred.float())
-    far = torch.stack(found)
-    return {
-        **figures,
-        "bounded": float(far.abs().max()) <= 1,
-        "far least": min(figures["least"], float(far.min())),
-        "far zeros": max(figures["zeros"], float((far == 0).float().mean())),
-    }
-
-
-OUTPUTS = Check("outputs", "start", "TR08", _bounds, _judge_range)
+OUTPUTS = Check("outputs", "start", "TR08", _outputs, _judge_outputs)
 
 CHECKS = (OUTPUTS, FIRST_LOSS)

@@ -58,8 +58,6 @@ TEST_LOOKS = Check("test-looks", "data", "DA14", _looks, _judge_looks)
 
 # --- the same items on both sides -----------------------------------------------------------------------------------
 
-FEW_PIXELS = 1 << 26  # bytes of files that are read for their contents
-
 
 def _file_digests(paths: Sequence[Any], most: int = 20_000) -> list[bytes] | None:
     """A digest of each file's contents; None where items are no files, or too much to read."""
@@ -138,6 +136,7 @@ DUPLICATES = Check("duplicates", "data", "DA15", _twins, _judge_twins)
 
 NEIGHBOURS = 10
 NEAR = 0.1  # of the distance to the tenth neighbour
+SAMPLE_NEAR = 1500  # items of each split; their distances are a table
 
 
 def _near(ctx: Context) -> Figures | None:
@@ -170,9 +169,6 @@ def _near(ctx: Context) -> Figures | None:
         "dimension": dimension,
         "expected": min(1.0, NEIGHBOURS * NEAR**dimension),
     }
-
-
-SAMPLE_NEAR = 1500
 
 
 def _judge_near(f: Figures) -> Iterator[Verdict]:

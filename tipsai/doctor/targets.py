@@ -1,15 +1,16 @@
 """The targets: whether the loss fits them, how they are spread, and whether one column gives them away."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tipsai.core.errors import listing
 from tipsai.core.state import IGNORED
 from tipsai.doctor.check import Check, Figures, Verdict
-from tipsai.doctor.context import Context
+from tipsai.doctor.context import Context, columns
 from tipsai.losses import BinaryCrossEntropy, CrossEntropy, ElementwiseLoss
 
 FEW = 20  # distinct whole numbers, at most, that look like classes
@@ -31,14 +32,8 @@ def _loss(ctx: Context) -> Figures | None:
     y = _targets(ctx)
     if y is None or ctx.compute_loss is not None or y.ndim > 2:
         return None
-    kind = (
-        "classes"
-        if isinstance(ctx.loss_fn, CrossEntropy)
-        else "numbers"
-        if isinstance(ctx.loss_fn, ElementwiseLoss)
-        else ""
-    )
-    kind = "yes or no" if isinstance(ctx.loss_fn, BinaryCrossEntropy) else kind
+    kinds = {CrossEntropy: "classes", BinaryCrossEntropy: "yes or no", ElementwiseLoss: "numbers"}
+    kind = next((name for cls, name in kinds.items() if isinstance(ctx.loss_fn, cls)), "")
     values = torch.unique(y).double()
     whole = bool((values == values.round()).all())
     return {
@@ -183,10 +178,9 @@ def _mix(ctx: Context) -> Figures | None:
 def _judge_mix(f: Figures) -> Iterator[Verdict]:
     fix = "Split at random, or by class (stratified); a sorted file cut in two does this."
     if f["unseen items"]:
-        names = ", ".join(map(str, f["unseen"][:8]))
         yield Verdict(
             "warning",
-            f"validation has classes that training never shows: {names} ({f['unseen items']:,} of {f['items']:,} items).",
+            f"validation has classes that training never shows: {listing(f['unseen'])} ({f['unseen items']:,} of {f['items']:,} items).",
             f,
             fix,
         )
@@ -227,12 +221,8 @@ def _column_power(column: Tensor, y: Tensor, classes: bool) -> float:
     return max(near, float(torch.corrcoef(torch.stack([column, y.double()]))[0, 1] ** 2))  # a line needs no neighbours
 
 
-def _rest_power(x: Sequence[Tensor], left_out: str, y: Tensor, classes: bool) -> float:
-    """As _column_power, of all columns but one together: ridge regression."""
-    i, j = map(int, left_out.split(":")) if ":" in left_out else (0, int(left_out))
-    parts = [t.double() for t in x if t.ndim == 2 and t.shape[1] <= 2000]
-    parts = [torch.cat([t[:, :j], t[:, j + 1 :]], 1) if t is parts[i] else t for t in parts]
-    z = torch.cat(parts, 1)
+def _joint_power(z: Tensor, y: Tensor, classes: bool) -> float:
+    """As _column_power, of columns [n, d] together: ridge regression."""
     z = (z - z.mean(0)) / z.std(0).clamp(min=1e-9)
     z = torch.cat([z, torch.ones(len(z), 1, dtype=torch.float64)], 1)
     t = F.one_hot(y).double() if classes else (y.double() - y.double().mean())[:, None]
@@ -257,19 +247,14 @@ def _leak(ctx: Context) -> Figures | None:
         base = float(torch.bincount(y).max()) / len(y)
     else:
         base = 0.0
-    powers: dict[str, float] = {}
-    for i, t in enumerate(batch.x):
-        if t.ndim != 2 or t.shape[1] > 2000:
-            continue
-        for j, column in enumerate(t.T):
-            if bool((column != column[0]).any()):
-                powers[f"{i}:{j}" if len(batch.x) > 1 else str(j)] = _column_power(column, y, classes)
-    if len(powers) < 2:
+    varied = {name: column for name, column in columns(batch.x).items() if bool((column != column[0]).any())}
+    if len(varied) < 2:
         return None
+    powers = {name: _column_power(column, y, classes) for name, column in varied.items()}
     best = max(powers, key=lambda name: powers[name])
     if powers[best] < GIVEN_AWAY:
         return {"column": best, "power": powers[best]}
-    others = _rest_power(batch.x, best, y, classes)
+    others = _joint_power(torch.stack([c.double() for name, c in varied.items() if name != best], 1), y, classes)
     return {
         "column": best,
         "power": powers[best],
@@ -309,19 +294,14 @@ def _identifier(ctx: Context) -> Figures | None:
         return None
     found = []
     n_items = getattr(ctx.dls.train, "n_items", batch.n_rows) + getattr(ctx.dls.valid, "n_items", 0)
-    for i, t in enumerate(batch.x):
-        if t.ndim != 2 or t.shape[1] > 2000 or t.dtype == torch.bool:
-            continue
-        for j, column in enumerate(t.T.double()):
-            values = column.sort().values
-            gaps = values.diff()
-            if bool((gaps <= 0).any()):
-                continue  # a value twice
-            unit = float(gaps.min())
-            steps = gaps / unit
-            whole = bool(((steps - steps.round()).abs() < 0.01 * steps.clamp(min=1)).all())
-            if whole and float(steps.sum()) < 4 * n_items:
-                found.append(f"{i}:{j}" if len(batch.x) > 1 else str(j))
+    for name, column in columns(batch.x).items():
+        gaps = column.double().sort().values.diff()
+        if bool((gaps <= 0).any()):
+            continue  # a value twice
+        steps = gaps / gaps.min()
+        whole = bool(((steps - steps.round()).abs() < 0.01 * steps.clamp(min=1)).all())
+        if whole and float(steps.sum()) < 4 * n_items:
+            found.append(name)
     return {"columns": found, "items": batch.n_rows}
 
 
@@ -329,7 +309,7 @@ def _judge_identifier(f: Figures) -> Iterator[Verdict]:
     if f["columns"]:
         yield Verdict(
             "warning",
-            f"input column {', '.join(f['columns'][:8])} numbers the items: its values are all different and evenly spaced. "
+            f"input column {listing(f['columns'])} numbers the items: its values are all different and evenly spaced. "
             "What a model learns of it holds for these items alone.",
             f,
             "Leave it out.",

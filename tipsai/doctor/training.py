@@ -1,22 +1,19 @@
 """Checks of a training run, from what Watch keeps: rate, steps, activations, gradients, data, curves."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import accumulate
 from statistics import fmean, median, pstdev
 
+from tipsai.core.errors import listing
 from tipsai.core.state import Row
 from tipsai.doctor.check import Check, Figures, Verdict
-from tipsai.doctor.flow import EXPLODED, FAINT, VANISHED
+from tipsai.doctor.flow import judge_depth
 from tipsai.doctor.watch import Record
 
 APART = 20.0  # times that two losses differ before their units do
 ENOUGH = 3  # looks at least
 BLOCKS = 20  # that a run's losses are averaged in
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
 # --- the rate -------------------------------------------------------------------------------------------------------
@@ -66,12 +63,14 @@ def _judge_rate(f: Figures) -> Iterator[Verdict]:
     times = f["peak"] / f["default"] if f["default"] else None
     update, blocks, first = f["update"], f["blocks"], f["first"]
     worst, last = max(blocks), blocks[-1]
+    usual = f"lr={f['default']:.2g}, or " if f["default"] else ""
+    fix = f"Take {usual}what learn.lr_find() suggests."
     swung = worst > 2 * first + 3 * f["noise"]
     stuck = last > 0.95 * first
     wild = swung or stuck
     moved = update or 0.0
     many = times is not None and times > 3
-    high = (many and wild and moved > 0.02) or (many and f["largest update"] > 0.03)
+    high = many and (f["largest update"] > 0.03 or (wild and moved > 0.02))
     if high or moved > 0.3 or (moved > 0.1 and wild) or (swung and stuck):
         by = f"{times:.0f} times the default" if times and times > 2 else "by its effect"
         shown = f"a step changes weights by up to {f['largest update']:.0%} (median over layers)"
@@ -80,9 +79,7 @@ def _judge_rate(f: Figures) -> Iterator[Verdict]:
             f"the learning rate is too high ({f['peak']:.2g}, {by}): {shown}; the loss began at {first:.3g}, reached {worst:.3g} "
             f"and ended at {last:.3g}.",
             f,
-            f"lr={f['default']:.2g}, or what learn.lr_find() suggests."
-            if f["default"]
-            else "Take what learn.lr_find() suggests.",
+            fix,
         )
         return
     slow = f["in the first half"] < 0.75 or last > 0.6 * first
@@ -94,9 +91,7 @@ def _judge_rate(f: Figures) -> Iterator[Verdict]:
             f"the learning rate is too low ({f['peak']:.2g}, {by}): the loss fell from {first:.3g} to {last:.3g}, and as fast in the second "
             "half of the way as in the first.",
             f,
-            f"lr={f['default']:.2g}, or what learn.lr_find() suggests."
-            if f["default"]
-            else "Take what learn.lr_find() suggests.",
+            fix,
         )
 
 
@@ -118,7 +113,7 @@ def _judge_updates(f: Figures) -> Iterator[Verdict]:
             value = ratios[names[0]]
             yield Verdict(
                 severity,  # type: ignore[arg-type]
-                f"a step changes {_some(names)} by {value:.2g} of the weights; about 0.001 to 0.01 is usual.",
+                f"a step changes {listing(names)} by {value:.2g} of the weights; about 0.001 to 0.01 is usual.",
                 f,
                 f"{'Raise' if small else 'Lower'} the rate, or that layer's alone: Learner(..., splitter=..., lr=[...]).",
             )
@@ -142,9 +137,8 @@ MOSTLY = 0.7  # of a layer's units
 
 
 def _activations(r: Record) -> Figures | None:
-    dead = r.silent
     saturated = {name: median(values[-ENOUGH:]) for name, values in r.saturated.items() if len(values) >= ENOUGH}
-    return {"dead": dead, "saturated": saturated} if dead or saturated else None
+    return {"dead": r.silent, "saturated": saturated}
 
 
 def _judge_activations(f: Figures) -> Iterator[Verdict]:
@@ -152,7 +146,7 @@ def _judge_activations(f: Figures) -> Iterator[Verdict]:
     if dead:
         yield Verdict(
             "warning",
-            f"{f['dead'][dead[0]]:.0%} of the units of {_some(dead)} say nothing to any item, and get no gradient.",
+            f"{f['dead'][dead[0]]:.0%} of the units of {listing(dead)} say nothing to any item, and get no gradient.",
             f,
             "Lower the rate, leave large negative biases out, or take GELU or leaky ReLU.",
         )
@@ -160,7 +154,7 @@ def _judge_activations(f: Figures) -> Iterator[Verdict]:
     if saturated:
         yield Verdict(
             "warning",
-            f"{f['saturated'][saturated[0]]:.0%} of the outputs of {_some(saturated)} lie at the end of their range, where the gradient is faint.",
+            f"{f['saturated'][saturated[0]]:.0%} of the outputs of {listing(saturated)} lie at the end of their range, where the gradient is faint.",
             f,
             "Make initial weights smaller, normalise the inputs, put a norm before it, or take GELU.",
         )
@@ -174,9 +168,6 @@ ACTIVATIONS = Check(
 # --- gradients ------------------------------------------------------------------------------------------------------
 
 
-HUGE = 100.0  # of a whole gradient; it is usually near 1, and clipped there
-
-
 def _gradients(r: Record) -> Figures | None:
     norms = {
         name: median(values) for name, values in r.gradients.items() if len(values) >= ENOUGH and median(values) > 0
@@ -185,29 +176,11 @@ def _gradients(r: Record) -> Figures | None:
         return None
     names = list(norms)
     whole = median(norm for norm in r.norms if math.isfinite(norm)) if r.norms else 0.0
-    return {"first": names[0], "last": names[-1], "norms": norms, "whole": whole, "clip": r.clip}
-
-
-def _judge_gradients(f: Figures) -> Iterator[Verdict]:
-    first, last = f["norms"][f["first"]], f["norms"][f["last"]]
-    if first / last < VANISHED and first < FAINT:
-        yield Verdict(
-            "warning",
-            f"gradients vanish: their norm is {first:.1e} in {f['first']} and {last:.1e} in {f['last']}.",
-            f,
-            "Residual connections, batch or layer norm, rectifiers in place of sigmoid and tanh.",
-        )
-    elif (first > 1 and first / last > EXPLODED) or f["whole"] > HUGE:
-        yield Verdict(
-            "warning",
-            f"gradients explode: their norm is {first:.1e} in {f['first']} and {last:.1e} in {f['last']}, {f['whole']:.1e} in all.",
-            f,
-            "Clip them (fit clips at 1 by default), lower the rate, make initial weights smaller.",
-        )
+    return {"first": names[0], "last": names[-1], "norms": norms, "whole": whole}
 
 
 GRADIENTS = Check(
-    "gradients-in-training", "training", "MO05", _gradients, _judge_gradients, "Zhang et al., AutoTrainer, ICSE 2021"
+    "gradients-in-training", "training", "MO05", _gradients, judge_depth, "Zhang et al., AutoTrainer, ICSE 2021"
 )
 
 

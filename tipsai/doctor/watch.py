@@ -13,15 +13,15 @@ from torch.overrides import TorchFunctionMode
 from tipsai.core.callback import Callback
 from tipsai.core.finding import Finding
 from tipsai.core.state import Row, TrainState
-from tipsai.doctor.check import Check
+from tipsai.doctor.check import Check, make
 from tipsai.doctor.flow import layers
 
 LOOKS = 24  # steps of a fit that are looked at closely, at most one in EVERY
 EVERY = 40
 FEWEST = 8  # looks at a short fit
 MOST_LAYERS = 12  # evenly spaced over the depth
-SAMPLED = 1 << 15  # weights of a layer, and rows times units of an activation
-ROWS = 64
+SAMPLED = 1 << 15  # weights of a layer
+ROWS = 64  # of an activation
 DEAD = 1e-3  # the largest output of a unit that says nothing
 SATURATED = 0.01  # from the end of a sigmoid's or tanh's range
 RECENT = 3  # looks in which a unit must be dead
@@ -160,7 +160,7 @@ class Watch(Callback):
         step = max(1, -(-len(names) // MOST_LAYERS))
         self.chosen = {name: named[name] for name in dict.fromkeys([*names[::step], *names[-1:]])}
         self.every = max(1, min(EVERY, st.n_steps // FEWEST), st.n_steps // LOOKS)
-        self.mark, self.judged = 0.0, 0
+        self.judged = 0
         # a compiled model would be compiled anew for the sake of a look
         self.compiled = any(
             type(m).__name__ == "OptimizedModule" or getattr(m, "_compiled_call_impl", None) for m in st.model.modules()
@@ -234,17 +234,8 @@ class Watch(Callback):
         r = self.record
         r.peak = max(r.lrs, default=0.0)
         spoken = {finding.code for finding in self.found}
-        for check in self.checks:
-            if check.code in spoken or spoken & set(check.unless):
-                continue
-            try:
-                figures = check.measure(r)
-                new = [] if figures is None else list(check.found(figures, st.first_step + st.step))
-            except Exception:  # a check that fails must not end a training
-                log.debug("check %s failed", check.code, exc_info=True)
-                continue
-            spoken |= {finding.code for finding in new}
-            self.found += new
-            for finding in new:
-                if finding.severity != "advice":
-                    log.warning("step %d: %s", finding.step, finding)
+        n = len(self.found)
+        make((check for check in self.checks if check.code not in spoken), r, self.found, st.first_step + st.step)
+        for finding in self.found[n:]:
+            if finding.severity != "advice":
+                log.warning("step %d: %s", finding.step, finding)
