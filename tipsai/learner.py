@@ -25,8 +25,10 @@ from tipsai.core.step import Step, resolve_precision
 from tipsai.data import show
 from tipsai.data.dataloaders import DataLoaders, Feed
 from tipsai.data.loaders import Loader
-from tipsai.doctor import CHECKS, TRAINING, Context, Findings, Watch, examine
+from tipsai.doctor import CHECKS, ENDING, THOROUGH, TRAINING, Check, Context, Findings, Watch, examine
+from tipsai.doctor.check import known_codes, tell
 from tipsai.doctor.context import optimizer_of
+from tipsai.doctor.nonfinite import in_epoch, judge_place
 from tipsai.fitting import Fit, FitOptions
 from tipsai.interpret import Interpretation
 from tipsai.lr_find import Suggestion, search
@@ -36,6 +38,9 @@ from tipsai.tta import averaged
 
 log = logging.getLogger("tipsai")
 TRAIN_SAMPLE = 10_000  # training rows on which train_loss is measured
+JUDGED = 0.01  # of the items that were trained on: so many of a split are judged one by one afterwards
+JUDGED_LEAST, JUDGED_MOST = 256, 2000
+LONG = 10.0  # seconds of training after which the end checks speak unasked; they take a few hundredths of that
 
 
 def pick_device(device: str | torch.device | None) -> torch.device:
@@ -64,10 +69,12 @@ class Transfer:
     Attributes:
         n_epochs: how many passes suit this much data.
         probe: fits a fresh last layer to what the frozen body sees, better than a phase of steps would.
+        pretrained: whether the model brings weights at all.
     """
 
     n_epochs: int | None = None
     probe: "Callable[[Learner], None] | None" = None
+    pretrained: bool = False
 
 
 class Learner:
@@ -85,6 +92,7 @@ class Learner:
         metrics: names, torchmetrics objects, or functions of the whole split's (predictions, targets).
         callbacks: for every fit.
         checks: further checks for the doctor.
+        silent: codes of checks that the doctor leaves out, such as "imbalance".
         splitter: from the model to its layer groups, input first.
         compute_loss: from (model, batch) to the loss, as a mean or as (sum, weight); in place of loss_fn.
         output: from what the model returns to what the loss takes.
@@ -112,7 +120,8 @@ class Learner:
         wd: float = 0.01,
         metrics: Iterable[Any] | str = (),
         callbacks: Sequence[Callback] = (),
-        checks: Sequence[Any] = (),
+        checks: Sequence[Check] = (),
+        silent: Iterable[str] = (),
         splitter: optim.Splitter | None = None,
         compute_loss: ComputeLoss | None = None,
         output: Callable[[Any], Any] | None = None,
@@ -139,6 +148,7 @@ class Learner:
         self.loss_fn = losses.as_loss(loss_fn) if loss_fn is not None else self._default_loss()
         self.metrics = _metrics(metrics, self.device)
         self.callbacks, self.checks = list(callbacks), list(checks)
+        self.silent = known_codes(silent, self._checks())
         bind(self.callbacks)  # a misspelt event is an error now, not after an hour of preparation
         optim.recipe(opt)  # and so is an unknown name
         self.layer_groups = optim.layer_groups(model, splitter)
@@ -150,6 +160,9 @@ class Learner:
         self.stop_reason = ""
         self.test_looks: dict[str, int] = {}
         self.found: list[Finding] = []
+        self.measured: dict[str, Any] = {}
+        self._to_judge = False  # whether training ended since the end checks were made
+        self._test_open = False
         self.builder: artifact.Builder | None = None
         self.transfer = Transfer()
         self.settings = Settings()
@@ -313,8 +326,11 @@ class Learner:
         )
         scaler = torch.amp.GradScaler(self.device.type) if self.precision == "fp16" else None
         step = Step(self.precision, self.compute_loss, self.output, scaler)
-        checks = [*TRAINING, *(check for check in self.checks if check.stage == "training")]
-        watch = Watch(checks, self._usual_lr() if self.builder is None else None, [f.code for f in self.found])
+        watch = Watch(
+            self._checks("training"),
+            self._usual_lr() if self.builder is None else None,
+            [*self.silent, *(f.code for f in self.found)],
+        )
         callbacks = [
             self.recorder,
             Scheduler(plan, peaks),
@@ -328,6 +344,8 @@ class Learner:
             done = fitting.run(fit, st, source, step, callbacks, judge, self.metrics, config, self.n_fits)
         except NonFiniteLossError:
             self.opt = None  # its averages hold what is not finite
+            if fit.doctor:
+                self._find_non_finite(st)
             raise
         finally:
             self.found += watch.found
@@ -337,6 +355,9 @@ class Learner:
             self.train_seconds = st.first_seconds + st.seconds
         if not done or st.stop_reason != INTERRUPTED:
             self.n_fits += 1
+        self._to_judge = done and fit.doctor and st.stop_reason != INTERRUPTED
+        if self._to_judge and st.seconds > LONG:
+            tell(self._judge_end())
 
     def _epoch_figures(self) -> Row:
         """The validation figures of an epoch of training, at its end."""
@@ -403,6 +424,8 @@ class Learner:
         loader = self.dls.feed("test", self.device).loader
         fingerprint = artifact.data_fingerprint(self.dls.test)
         self.test_looks[fingerprint] = looks = self.test_looks.get(fingerprint, 0) + 1
+        self._test_open = True
+        self._to_judge |= "gaps" in self.measured
         if looks > 1:
             log.warning(
                 "this is look %d at the same test data; choosing by it makes its figures too good (DA14)", looks
@@ -477,24 +500,62 @@ class Learner:
 
     @property
     def findings(self) -> Findings:
-        """What was found wrong so far: with the data when they were read, and by checks. The gravest come first."""
-        return Findings([*self.dls.findings, *self.found])
+        """What was found wrong so far: with the data when they were read, and by checks. The gravest come first.
 
-    def check(self, *, silent: Iterable[str] = (), progress: bool = True) -> Findings:
+        What a trained model shows is looked at when it is asked for, or at the end of a longer training.
+        """
+        if self._to_judge:
+            self._judge_end()
+        return Findings([*self.dls.findings, *self.found], measured=self.measured)
+
+    def check(self, *, thorough: bool = False, silent: Iterable[str] = (), progress: bool = True) -> Findings:
         """Looks at data and model before training; prints as a table. Model, optimizer, order and randomness stay as they are.
 
         Args:
-            silent: codes of checks to leave out.
+            thorough: also train copies for half a minute each: without inputs, and from scratch where the model is
+                pre-trained; and compare validation and test as the model sees them.
+            silent: codes of checks to leave out, besides the learner's own.
             progress: show a bar on standard error once it takes longer than two seconds.
         """
-        with rng.preserved(), modes.kept(self.model):
-            own = [check for check in self.checks if check.stage != "training"]
-            found = examine(self._context(), [*CHECKS, *own], silent, progress)
-        made = {check.code for check in (*CHECKS, *own)}
-        self.found = [*(f for f in self.found if f.code not in made), *found]
+        left_out = self.silent | known_codes(silent, self._checks())
+        checks = self._checks("data", "start", *(["thorough"] if thorough else []))
+        found = self._examine(self._context(copy.deepcopy(self.model)), checks, left_out, progress)
         return Findings([*self.dls.findings, *found], found.failed)
 
-    def _context(self) -> Context:
+    def _checks(self, *stages: str) -> list[Check]:
+        """All checks, or those of some stages: the doctor's, and the learner's own."""
+        return [
+            check
+            for check in (*CHECKS, *THOROUGH, *TRAINING, *ENDING, *self.checks)
+            if not stages or check.stage in stages
+        ]
+
+    def _examine(self, ctx: Context, checks: Sequence[Check], silent: Iterable[str], progress: bool) -> Findings:
+        """Makes checks; what they find takes the place of what they found before."""
+        codes = {check.code for check in checks}
+        known = [f for f in self.found if f.code not in codes]
+        with rng.preserved(), modes.kept(self.model):
+            found = examine(ctx, checks, silent, progress, known)
+        self.found = [*known, *found]
+        self.measured |= found.measured
+        return found
+
+    def _judge_end(self) -> Findings:
+        """What the trained model shows."""
+        self._to_judge = False
+        share = round(JUDGED * self.n_batches * self.dls.bs)
+        ctx = self._context(self.model, n_judged=min(JUDGED_MOST, max(JUDGED_LEAST, share)), test_open=self._test_open)
+        return self._examine(ctx, self._checks("end"), self.silent, progress=False)
+
+    def _find_non_finite(self, st: TrainState) -> None:
+        """Looks for the layer that made what is not finite; the model is back at its last good weights."""
+        place = Check(
+            "non-finite-values", "training", "MO05", lambda ctx: in_epoch(ctx, st.total_epoch, n), judge_place
+        )
+        n = len(self.dls.train or ())
+        tell(self._examine(self._context(self.model), [place], self.silent, progress=False))
+
+    def _context(self, model: nn.Module, **more: Any) -> Context:
         """What checks may look at."""
 
         def make(model: nn.Module, groups: list[list[nn.Parameter]]) -> torch.optim.Optimizer:
@@ -502,7 +563,7 @@ class Learner:
 
         held = {p for group in (self.opt or self._new_opt()).param_groups for p in group["params"]}
         return Context(
-            model=copy.deepcopy(self.model),
+            model=model,
             dls=self.dls,
             loss_fn=self.loss_fn,
             device=self.device,
@@ -512,8 +573,13 @@ class Learner:
             optimize=optimizer_of(self.model, self.layer_groups, make),
             optimized=frozenset(name for name, p in self.model.named_parameters() if p in held),
             metrics=tuple(self.metrics),
+            units=self.evaluator.units,
+            precision=self.precision,
+            history=self.history,
+            pretrained=self.transfer.pretrained,
             n_steps=self.n_steps,
             test_looks=self.test_looks,
+            **more,
         )
 
     def interpret(self, split: str = "valid", *, tta: bool = False, open_test: bool = False) -> Interpretation:

@@ -75,7 +75,7 @@ def test_a_torch_loader_with_a_generator_of_its_own_goes_on_in_the_same_order():
 def test_targets_of_the_test_stay_closed():
     x, y = blobs(0, 800)
     learn = learner(split(x[:600], y[:600], test=(x[600:], y[600:])), mlp(0), 0)
-    assert learn._context().sample("test").y == ()
+    assert learn._context(learn.model).sample("test").y == ()
 
 
 def test_an_optimizer_function_that_holds_on_to_the_model_moves_nothing():

@@ -93,7 +93,8 @@ class Terminal:
     def step(self, st: TrainState) -> None:
         self.inner.update(st.step_in_epoch - self.inner.n)
         if st.losses:
-            self.inner.set_postfix_str(f"loss {st.losses[-1]:.4g}", refresh=False)
+            remark = f", {st.remark}" if st.remark else ""
+            self.inner.set_postfix_str(f"loss {st.losses[-1]:.4g}{remark}", refresh=False)
 
     def row(self, st: TrainState, cells: dict[str, str]) -> None:
         if list(cells) != self.header:
@@ -126,11 +127,12 @@ class Notebook:
     def step(self, st: TrainState) -> None:
         share = st.step / st.n_steps
         loss = f", loss {st.losses[-1]:.4g}" if st.losses else ""
-        self._show(f"<progress value='{share:.4f}'></progress> {share:.0%} of {st.n_epochs} epochs{loss}")
+        remark = f", {html.escape(st.remark)}" if st.remark else ""
+        self._show(f"<progress value='{share:.4f}'></progress> {share:.0%} of {st.n_epochs} epochs{loss}{remark}")
 
     def row(self, st: TrainState, cells: dict[str, str]) -> None:
         self.rows.append(cells)
         self._show("")
 
     def close(self, st: TrainState) -> None:
-        self._show(html.escape(st.stop_reason))
+        self._show(html.escape(", ".join(filter(None, (st.stop_reason, st.remark)))))

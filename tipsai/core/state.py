@@ -94,6 +94,7 @@ class TrainState:
     skip_step: bool = False  # set by a callback to leave out the coming optimizer step
     error: BaseException | None = None
     stop_reason: str = ""
+    remark: str = ""  # what is to be seen beside the progress, such as "doctor: 1 warning"
     weights: dict[str, Tensor] | None = None  # what to go back to when the loss stops being finite
     # What the steps left on the device since the last fetch: one entry an optimizer step.
     pending_losses: list[Tensor] = field(default_factory=list)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
+from tipsai.core.errors import SettingError, nearest
 from tipsai.core.finding import Finding, Severity
 from tipsai.core.text import table
 from tipsai.doctor.context import Context, own_orders_kept
@@ -50,11 +51,8 @@ class Check:
     source: str = ""
     unless: tuple[str, ...] = ()
 
-    def __call__(self, subject: Any, step: int | None = None) -> list[Finding]:
-        """Findings about a Context, or in training about a Record at some step."""
-        figures = self.measure(subject)
-        if figures is None:
-            return []
+    def findings(self, figures: Figures, step: int | None = None) -> list[Finding]:
+        """What the figures amount to, in training at some step."""
         return [
             Finding(self.code, self.tip, v.severity, v.message, v.evidence, v.fix, self.source, step)
             for v in self.judge(figures)
@@ -66,12 +64,18 @@ class Findings(list[Finding]):
 
     Attributes:
         failed: checks that could not be made, and why.
+        measured: what checks measured, by code; those that found nothing wrong included.
     """
 
-    def __init__(self, findings: Iterable[Finding] = (), failed: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        findings: Iterable[Finding] = (),
+        failed: Mapping[str, str] | None = None,
+        measured: Mapping[str, Figures] | None = None,
+    ) -> None:
         grave = ("error", "warning", "advice")
         super().__init__(sorted(findings, key=lambda finding: grave.index(finding.severity)))
-        self.failed = dict(failed or {})
+        self.failed, self.measured = dict(failed or {}), dict(measured or {})
 
     def __str__(self) -> str:
         if not self:
@@ -84,7 +88,33 @@ class Findings(list[Finding]):
     __repr__ = __str__
 
 
-def make(checks: Iterable[Check], subject: Any, found: list[Finding], step: int | None = None) -> dict[str, str]:
+def known_codes(codes: Iterable[str], checks: Iterable[Check]) -> frozenset[str]:
+    """The codes of checks to leave out.
+
+    Raises:
+        SettingError: no check has such a code.
+    """
+    found, known = frozenset([codes] if isinstance(codes, str) else codes), {check.code for check in checks}
+    for code in sorted(found - known):
+        raise SettingError(f"there is no check {code!r}.{nearest(code, known)} Codes stand in the findings' table.")
+    return found
+
+
+def tell(findings: Iterable[Finding]) -> None:
+    """Says what is more than advice through the log."""
+    for finding in findings:
+        if finding.severity != "advice":
+            step = "" if finding.step is None else f"step {finding.step}: "
+            log.warning("%s%s", step, finding)
+
+
+def make(
+    checks: Iterable[Check],
+    subject: Any,
+    found: list[Finding],
+    step: int | None = None,
+    measured: dict[str, Figures] | None = None,
+) -> dict[str, str]:
     """Makes checks one after the other, save those that a finding explains.
 
     One that fails says nothing of the run, and must not end a training: it is passed over.
@@ -94,6 +124,7 @@ def make(checks: Iterable[Check], subject: Any, found: list[Finding], step: int 
         subject: what they measure.
         found: what was found before; what is found now is added.
         step: of training.
+        measured: takes what each check measured, by code.
 
     Returns:
         why checks failed, by code.
@@ -104,7 +135,11 @@ def make(checks: Iterable[Check], subject: Any, found: list[Finding], step: int 
             continue
         began = time.perf_counter()
         try:
-            found += check(subject, step)
+            figures = check.measure(subject)
+            if figures is not None:
+                found += check.findings(figures, step)
+                if measured is not None:
+                    measured[check.code] = figures
         except Exception as error:  # whatever a model, a dataset or a check of one's own may raise
             failed[check.code] = f"{type(error).__name__}: {error}"
             log.debug("check %s failed", check.code, exc_info=True)
@@ -112,21 +147,29 @@ def make(checks: Iterable[Check], subject: Any, found: list[Finding], step: int 
     return failed
 
 
-def examine(ctx: Context, checks: Sequence[Check], silent: Iterable[str] = (), progress: bool = True) -> Findings:
-    """What checks find before training; one that fails is named in the result.
+def examine(
+    ctx: Context,
+    checks: Sequence[Check],
+    silent: Iterable[str] = (),
+    progress: bool = True,
+    known: Iterable[Finding] = (),
+) -> Findings:
+    """What checks find before or after training; one that fails is named in the result.
 
     Args:
         ctx: what to look at.
         checks: in the order in which they are to be made.
         silent: codes of checks to leave out.
         progress: show a bar on standard error once it takes longer than two seconds.
+        known: what was found before, and may explain what would be found now.
     """
-    found: list[Finding] = []
+    found, measured = list(known), dict[str, Figures]()
+    n = len(found)
     left_out = set(silent)
     chosen = [check for check in checks if check.code not in left_out]
     with (
         tqdm(chosen, desc="checks", delay=PATIENCE, disable=not progress, leave=False) as bar,
         own_orders_kept(ctx.dls),
     ):
-        failed = make(bar, ctx, found)
-    return Findings(found, failed)
+        failed = make(bar, ctx, found, measured=measured)
+    return Findings(found[n:], failed, measured)

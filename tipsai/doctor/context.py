@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from tipsai.core.evaluate import predict_batch
-from tipsai.core.state import Batch, ComputeLoss, Loss
+from tipsai.core.state import Batch, ComputeLoss, Loss, Row
 from tipsai.data.dataloaders import DataLoaders, Feed
 from tipsai.data.loaders import ForeignLoader, Loader
 from tipsai.losses import CrossEntropy
@@ -39,6 +39,12 @@ class Context:
         optimize: from a copy of the model to an optimizer, as the run would make it.
         optimized: names of the parameters that the run's optimizer has.
         metrics: names of the metrics.
+        units: maps predictions and targets into the target's own units.
+        precision: of the forward pass.
+        history: the figures of the epochs so far.
+        pretrained: whether the model brought weights from elsewhere.
+        n_judged: items of a split that are judged one by one.
+        test_open: whether the test's targets may be looked at.
         n_steps: optimizer steps done so far.
         test_looks: how often each test set was opened.
     """
@@ -53,6 +59,12 @@ class Context:
     optimize: Callable[[nn.Module], Optimizer] = lambda model: torch.optim.AdamW(model.parameters(), 1e-3)
     optimized: frozenset[str] = frozenset()
     metrics: tuple[str, ...] = ()
+    units: Callable[[Tensor], Tensor] | None = None
+    precision: str = "fp32"
+    history: Sequence[Row] = ()
+    pretrained: bool = False
+    n_judged: int = SAMPLE
+    test_open: bool = False
     n_steps: int = 0
     test_looks: Mapping[str, int] = field(default_factory=dict)
     kept: dict[Any, Any] = field(default_factory=dict)  # what was read once
@@ -88,7 +100,7 @@ class Context:
         if ("sample", split) not in self.kept:
             parts, size, began = list[Batch](), 0, time.perf_counter()
             for batch in self.dls.as_evaluated(loader.sample(SAMPLE, self.seed), self.device):
-                y = batch.y if split != "test" else ()  # targets of the test stay closed (DA14)
+                y = batch.y if split != "test" or self.test_open else ()  # they stay closed till learn.test (DA14)
                 parts.append(Batch(batch.x, y).to(torch.device("cpu")))
                 size += sum(t.nbytes for t in (*batch.x, *batch.y))
                 if size > SAMPLE_BYTES or time.perf_counter() - began > SAMPLE_SECONDS:
@@ -105,12 +117,15 @@ class Context:
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """The mean over the batch of what is optimised."""
+        total, weight = self.loss_sums(model, batch)
+        return total / weight
+
+    def loss_sums(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor | float]:
+        """What is optimised, as (sum, weight) over the batch."""
         if self.compute_loss is not None:
             result = self.compute_loss(model, batch)
-            total, weight = result if isinstance(result, tuple) else (result, 1.0)
-        else:
-            total, weight = self.loss_fn.sums(predict_batch(model, batch, self.output), *batch.y)
-        return total / weight
+            return result if isinstance(result, tuple) else (result, 1.0)
+        return self.loss_fn.sums(predict_batch(model, batch, self.output), *batch.y)
 
 
 @contextlib.contextmanager

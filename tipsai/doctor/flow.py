@@ -184,7 +184,7 @@ DEPTH = Check(
     _depth,
     judge_depth,
     "Zhang et al., AutoTrainer, ICSE 2021",
-    ("non-finite-data",),
+    ("non-finite-data", "non-finite-values"),
 )
 
 CHECKS = (FLOW, DEPTH)

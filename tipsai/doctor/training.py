@@ -63,7 +63,7 @@ def _judge_rate(f: Figures) -> Iterator[Verdict]:
     times = f["peak"] / f["default"] if f["default"] else None
     update, blocks, first = f["update"], f["blocks"], f["first"]
     worst, last = max(blocks), blocks[-1]
-    usual = f"lr={f['default']:.2g}, or " if f["default"] else ""
+    usual = f"lr={f['default']:.2g}, or " if times and not 0.8 < times < 1.25 else ""
     fix = f"Take {usual}what learn.lr_find() suggests."
     swung = worst > 2 * first + 3 * f["noise"]
     stuck = last > 0.95 * first
@@ -95,7 +95,7 @@ def _judge_rate(f: Figures) -> Iterator[Verdict]:
         )
 
 
-RATE = Check("learning-rate", "training", "TR09", _rate, _judge_rate)
+RATE = Check("learning-rate", "training", "TR09", _rate, _judge_rate, unless=("silent-units",))
 
 
 def _updates(r: Record) -> Figures | None:
@@ -270,4 +270,4 @@ def _judge_curves(f: Figures) -> Iterator[Verdict]:
 
 CURVES = Check("overfitting", "training", "MO04", _curves, _judge_curves, unless=("learning-rate",))
 
-CHECKS: tuple[Check, ...] = (RATE, UPDATES, ACTIVATIONS, GRADIENTS, CLIPPED, STARVED, CURVES)
+CHECKS: tuple[Check, ...] = (ACTIVATIONS, RATE, UPDATES, GRADIENTS, CLIPPED, STARVED, CURVES)

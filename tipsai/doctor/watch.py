@@ -1,6 +1,5 @@
 """What the doctor keeps of a training run: a callback that looks closely at a few steps, and at the clock at every one."""
 
-import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from tipsai.core.callback import Callback
 from tipsai.core.finding import Finding
 from tipsai.core.state import Row, TrainState
-from tipsai.doctor.check import Check, make
+from tipsai.doctor.check import Check, make, tell
 from tipsai.doctor.flow import layers
 
 LOOKS = 24  # steps of a fit that are looked at closely, at most one in EVERY
@@ -26,7 +25,6 @@ DEAD = 1e-3  # the largest output of a unit that says nothing
 SATURATED = 0.01  # from the end of a sigmoid's or tanh's range
 RECENT = 3  # looks in which a unit must be dead
 
-log = logging.getLogger("tipsai")
 RECTIFIERS = {"relu", "relu_", "gelu", "silu", "leaky_relu", "elu", "selu", "mish", "hardswish"}
 BOUNDED = {"sigmoid", "tanh", "sigmoid_", "tanh_", "hardsigmoid", "hardtanh"}
 
@@ -122,6 +120,13 @@ class _Activations(TorchFunctionMode):
                 looks.clear()  # places, such as words of a text, and no units
             looks.append(dead)
             del looks[:-RECENT]
+
+
+def remark(found: Sequence[Finding]) -> str:
+    """How much was found, in a few words; nothing where that is advice at most."""
+    counts = [(sum(f.severity == word for f in found), word) for word in ("error", "warning")]
+    told = [f"{n} {word}{'s' if n > 1 else ''}" for n, word in counts if n]
+    return f"doctor: {', '.join(told)}" if told else ""
 
 
 class Watch(Callback):
@@ -236,6 +241,5 @@ class Watch(Callback):
         spoken = {finding.code for finding in self.found}
         n = len(self.found)
         make((check for check in self.checks if check.code not in spoken), r, self.found, st.first_step + st.step)
-        for finding in self.found[n:]:
-            if finding.severity != "advice":
-                log.warning("step %d: %s", finding.step, finding)
+        tell(self.found[n:])
+        st.remark = remark(self.found)

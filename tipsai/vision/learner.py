@@ -155,7 +155,7 @@ def vision_learner(
         learn.callbacks.append(Progressive(lambda: learn.dls.augment))  # type: ignore[attr-defined]
     if trained:
         probe = fit_head if _can_be_probed(model, learn) else None
-        learn.transfer = Transfer(defaults.fine_tuning_epochs(len(dls.items["train"])), probe)
+        learn.transfer = Transfer(defaults.fine_tuning_epochs(len(dls.items["train"])), probe, pretrained=True)
     if model.arguments is not None:
         learn.builder = Builder("unet" if dls.task == "segmentation" else "vision", model.arguments)
     note = learn.settings.note

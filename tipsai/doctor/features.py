@@ -1,0 +1,55 @@
+"""What a simple model sees of inputs: standardised numbers, coarse pictures, codes as indicators, counts of tokens."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+MOST = 1024  # columns
+GRID = 8  # of a coarse picture
+
+
+def _columns(t: Tensor, like: Tensor) -> Tensor | None:
+    """One input as columns, float [n, d]; codes beyond those of `like` have none."""
+    if t.ndim == 4 and t.is_floating_point():
+        return F.adaptive_avg_pool2d(t.float(), (min(GRID, t.shape[2]), min(GRID, t.shape[3]))).flatten(1)
+    if t.is_floating_point() or t.dtype == torch.bool:
+        return t.float().reshape(len(t), -1)
+    flat, known = t.reshape(len(t), -1), like.reshape(len(like), -1)
+    if not flat.shape[1] or int(known.min()) < 0:
+        return None
+    sizes = (known.amax(0) + 1).tolist()
+    if sum(sizes) <= MOST and len(sizes) <= MOST // 4:
+        return torch.cat([(flat[:, j, None] == torch.arange(size)).float() for j, size in enumerate(sizes)], 1)
+    if max(sizes) <= MOST:
+        inside = flat.clamp(0, max(sizes) - 1)
+        return torch.zeros(len(t), max(sizes)).scatter_add_(1, inside, ((flat >= 0) & (flat == inside)).float())
+    return None
+
+
+def simple_features(x: Sequence[Tensor], new: Sequence[Tensor]) -> tuple[Tensor, Tensor] | None:
+    """Inputs [n, ...] and new ones [m, ...] as tables, float64 [n, d] and [m, d], standardised by the first.
+
+    Args:
+        x: the model's inputs, of training items.
+        new: of others.
+
+    Returns:
+        None where the inputs are no simple matter: lists that differ in shape, too many columns, values that are not finite.
+    """
+    if [t.shape[1:] for t in x] != [t.shape[1:] for t in new]:
+        return None
+    pairs = [(_columns(a, a), _columns(b, a)) for a, b in zip(x, new, strict=True)]
+    parts = [(a, b) for a, b in pairs if a is not None and b is not None]
+    if not parts:
+        return None
+    a, b = (torch.cat(columns, 1).double() for columns in zip(*parts, strict=True))
+    if not a.shape[1] or not bool(a.isfinite().all() & b.isfinite().all()):
+        return None
+    if a.shape[1] > MOST:
+        even = torch.linspace(0, a.shape[1] - 1, MOST).long()
+        a, b = a[:, even], b[:, even]
+    middle, scale = a.mean(0), a.std(0)
+    kept = scale > 1e-9
+    return None if not kept.any() else tuple((t[:, kept] - middle[kept]) / scale[kept] for t in (a, b))  # type: ignore[return-value]

@@ -1,0 +1,112 @@
+"""What a model makes of samples of the splits, item by item; and intervals for means over them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tipsai.core.evaluate import evaluating
+from tipsai.core.state import Batch
+from tipsai.data.itemwise import kind_of, measure
+from tipsai.doctor.context import Context
+
+CHUNK = 128  # items that the model sees at a time
+DRAWS = 1000  # of a bootstrap
+Interval = tuple[float, float, float]  # a figure, and the ends of its interval
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A sample of a split, as the model sees it, and what it says of each item.
+
+    Attributes:
+        kind: of the targets; see data.itemwise.kind_of.
+        batch: the items, on the CPU; targets in their own units.
+        items: figures of each, [n]; "loss" is the reported one.
+        n_out: outputs of an item.
+    """
+
+    kind: str
+    batch: Batch
+    items: dict[str, Tensor]
+    n_out: int
+
+    @property
+    def measure(self) -> str:
+        """What people read: of classes the share that is wrong, else the loss."""
+        return "error" if self.kind == "classes" else "loss"
+
+    @property
+    def errors(self) -> Tensor:
+        """The measure, float64 [n]: its mean over the sample is the figure."""
+        if self.kind != "classes":
+            return self.items["loss"].double()
+        target, said = self.items["target"], self.items["prediction"]
+        return (said != target)[target >= 0].double()
+
+
+def judged(ctx: Context, split: str) -> Judged | None:
+    """A sample of a split, judged; None without the split, its targets, or predictions of single items."""
+    key = ("judged", split)
+    if key not in ctx.kept:
+        ctx.kept[key] = _judged(ctx, split)
+    return ctx.kept[key]  # type: ignore[no-any-return]
+
+
+def _judged(ctx: Context, split: str) -> Judged | None:
+    sample = ctx.sample(split)
+    if sample is None or not sample.y or ctx.compute_loss is not None:
+        return None
+    kept: dict[str, list[Tensor]] = {}
+    targets: list[Tensor] = []
+    kind, n_out = "", 1
+    n = min(sample.n_rows, ctx.n_judged)
+    with evaluating(ctx.model):
+        for i in range(0, n, CHUNK):
+            part = Batch(*(tuple(t[i : min(n, i + CHUNK)].to(ctx.device) for t in fields) for fields in sample))
+            pred = ctx.pred(ctx.model, part)
+            if pred is None or len(pred) != part.n_rows:
+                return None
+            pred, y = pred.float(), part.y[0]
+            if ctx.units is not None:
+                pred, y = ctx.units(pred), ctx.units(y)
+            kind = kind or kind_of(ctx.loss_fn, pred, y)
+            n_out = pred.shape[1] if pred.ndim > 1 else 1
+            items, _ = measure(kind, ctx.loss_fn, pred, (y, *part.y[1:]))
+            targets.append(y.cpu())
+            for name, values in items.items():
+                kept.setdefault(name, []).append(values.cpu())
+    batch = Batch(tuple(t[:n] for t in sample.x), (torch.cat(targets),))
+    return Judged(kind, batch, {name: torch.cat(parts) for name, parts in kept.items()}, n_out)
+
+
+def resampled(values: Tensor, seed: int) -> Tensor:
+    """Means of bootstrap resamples, float64 [DRAWS]: each item counts as often as a Poisson draw of mean 1 says.
+
+    Args:
+        values: [n].
+        seed: of the draws.
+
+    Source: Hanley and MacGibbon, Creating non-parametric bootstrap samples using Poisson frequencies, 2006.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    counts = torch.poisson(torch.ones(DRAWS, len(values)), generator).double()
+    return (counts @ values.double()) / counts.sum(1).clamp(min=1)
+
+
+def interval(value: float, draws: Tensor, level: float = 0.95) -> Interval:
+    """A figure with the middle part of its draws."""
+    low, high = draws.quantile(torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)).tolist()
+    return value, low, high
+
+
+def mean_interval(values: Tensor, seed: int = 0, level: float = 0.95) -> Interval:
+    """The mean of values [n], and its bootstrap interval."""
+    return interval(float(values.double().mean()), resampled(values, seed), level)
+
+
+def difference(a: Tensor, b: Tensor, level: float = 0.95, seeds: Sequence[int] = (1, 2)) -> Interval:
+    """The mean of b less that of a, of samples that have nothing to do with each other, with its interval."""
+    draws = resampled(b, seeds[1]) - resampled(a, seeds[0])
+    return interval(float(b.double().mean() - a.double().mean()), draws, level)

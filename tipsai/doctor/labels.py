@@ -1,0 +1,124 @@
+"""Targets that a trained model gives reason to doubt: wrong labels (DA01), and labels that augmentation changes (DA05)."""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from tipsai.core.evaluate import evaluating
+from tipsai.doctor.baselines import guess_errors
+from tipsai.doctor.check import Check, Figures, Verdict
+from tipsai.doctor.context import Context
+from tipsai.doctor.judged import judged
+
+SUREST = 1 / 3  # of the validation items
+DOUBTED = 0.05  # of the surest items' labels: more wrong ones than this are worth a word
+LEAST = 60  # validation items
+Z = 2.58  # of a 99% interval
+ITEMS = 512  # that are looked at augmented
+FLIPPED = 0.2  # of the items that a model knows: an augmentation that changes more probably changes labels
+
+
+def wilson(share: float, n: int, z: float = Z) -> tuple[float, float]:
+    """The interval of a share seen in n items.
+
+    Source: Wilson, Probable inference, JASA 1927.
+    """
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+# --- wrong labels ---------------------------------------------------------------------------------------------------
+
+
+def _labels(ctx: Context) -> Figures | None:
+    """How often the model is wrong where it is surest.
+
+    Where classes overlap, a model is wrong where it is in doubt; labels that are wrong at random it misses everywhere.
+    """
+    valid, guess = judged(ctx, "valid"), guess_errors(ctx)
+    if valid is None or valid.kind != "classes" or guess is None or len(valid.errors) < LEAST:
+        return None
+    sure = valid.items["probability"][valid.items["target"] >= 0].argsort(descending=True, stable=True)
+    n = round(SUREST * len(sure))
+    share = float(valid.errors[sure[:n]].mean())
+    low, high = wilson(share, n)
+    return {
+        "surest": [share, low, high],
+        "n": n,
+        "all": float(valid.errors.mean()),
+        "guess": float(guess.mean()),
+    }
+
+
+def _judge_labels(f: Figures) -> Iterator[Verdict]:
+    share, low, high = f["surest"]
+    if low > DOUBTED and share < 0.5 * f["guess"]:
+        yield Verdict(
+            "advice",
+            f"about {share:.0%} of the labels ({low:.0%} to {high:.0%}) may be wrong, or a matter of chance: so many of the {f['n']:,} "
+            "validation items that the model is surest of have another one.",
+            f,
+            "Look at learn.interpret().label_errors(); mixup and label smoothing make training sturdier against wrong labels.",
+        )
+
+
+LABELS = Check(
+    "label-errors", "end", "DA01", _labels, _judge_labels, "Northcutt et al. 1911.00068", ("baselines", "learning-rate")
+)
+
+
+# --- labels that augmentation changes -------------------------------------------------------------------------------
+
+
+def _flips(ctx: Context) -> Figures | None:
+    """Of the training items that the model knows, how many it takes for another class once they are augmented."""
+    loader, train = ctx.dls.train, judged(ctx, "train")
+    if loader is None or train is None or train.kind != "classes":
+        return None
+    order = loader.order(ctx.seed, 0)
+    if order is None:
+        return None
+    known = flipped = 0
+    with evaluating(ctx.model):
+        for i, batch in enumerate(ctx.fed("train")):
+            index = order[i * loader.bs : i * loader.bs + batch.n_rows].tolist()
+            plain = next(ctx.dls.as_evaluated([loader.at(index)], ctx.device))
+            same = all(a.shape == b.shape and torch.equal(a, b) for a, b in zip(plain.x, batch.x, strict=True))
+            if same or any(a.shape != b.shape for a, b in zip(plain.x, batch.x, strict=True)):
+                return None
+            before, after = (_classes(ctx.pred(ctx.model, part)) for part in (plain, batch))
+            target = plain.y[0]
+            if before is None or after is None or target.shape != before.shape:
+                return None
+            right = before == target
+            known, flipped = known + int(right.sum()), flipped + int((right & (after != before)).sum())
+            if (i + 1) * loader.bs >= ITEMS:
+                break
+    if known < LEAST:
+        return None
+    return {"flipped": [flipped / known, *wilson(flipped / known, known)], "n": known}
+
+
+def _classes(pred: Tensor | None) -> Tensor | None:
+    """The most probable class of each item, [n]."""
+    return pred.argmax(1) if pred is not None and pred.ndim == 2 and pred.shape[1] > 1 else None
+
+
+def _judge_flips(f: Figures) -> Iterator[Verdict]:
+    share, low, _ = f["flipped"]
+    if low > FLIPPED:
+        yield Verdict(
+            "warning",
+            f"augmentation changes what the model sees in {share:.0%} of {f['n']:,} training items that it knows (at least {low:.0%}): "
+            "it probably changes their labels.",
+            f,
+            "Leave out the transform that does: for pictures tipsai.vision.invariances(learn) names it, aug=Augmentation(flip=False, ...).",
+        )
+
+
+FLIPS = Check("augmentation-flips", "end", "DA05", _flips, _judge_flips, unless=("baselines", "learning-rate"))
+
+CHECKS = (LABELS, FLIPS)
