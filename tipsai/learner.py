@@ -14,21 +14,19 @@ from torch import Tensor, nn
 
 from tipsai import artifact, embedding, fitting, losses, metrics, optim, plot, schedule
 from tipsai.callbacks import Recorder, Scheduler
-from tipsai.core import modes, rng
+from tipsai.core import rng
 from tipsai.core.callback import Callback, bind
 from tipsai.core.errors import NonFiniteLossError, SettingError, require_positive
 from tipsai.core.evaluate import Evaluator, predictions
-from tipsai.core.finding import Finding
 from tipsai.core.interrupt import INTERRUPTED
 from tipsai.core.state import Batch, ComputeLoss, Row, TrainState
 from tipsai.core.step import Step, resolve_precision
 from tipsai.data import show
 from tipsai.data.dataloaders import DataLoaders, Feed
 from tipsai.data.loaders import Loader
-from tipsai.doctor import CHECKS, ENDING, THOROUGH, TRAINING, Check, Context, Findings, Watch, examine
-from tipsai.doctor.check import known_codes, tell
+from tipsai.doctor import Check, Context, Doctor, Findings
+from tipsai.doctor.check import tell
 from tipsai.doctor.context import optimizer_of
-from tipsai.doctor.nonfinite import in_epoch, judge_place
 from tipsai.fitting import Fit, FitOptions
 from tipsai.interpret import Interpretation
 from tipsai.lr_find import Suggestion, search
@@ -147,8 +145,7 @@ class Learner:
         self.compute_loss, self.output = compute_loss, output
         self.loss_fn = losses.as_loss(loss_fn) if loss_fn is not None else self._default_loss()
         self.metrics = _metrics(metrics, self.device)
-        self.callbacks, self.checks = list(callbacks), list(checks)
-        self.silent = known_codes(silent, self._checks())
+        self.callbacks, self.doctor = list(callbacks), Doctor(checks, silent)
         bind(self.callbacks)  # a misspelt event is an error now, not after an hour of preparation
         optim.recipe(opt)  # and so is an unknown name
         self.layer_groups = optim.layer_groups(model, splitter)
@@ -159,10 +156,6 @@ class Learner:
         self.train_seconds = 0.0
         self.stop_reason = ""
         self.test_looks: dict[str, int] = {}
-        self.found: list[Finding] = []
-        self.measured: dict[str, Any] = {}
-        self._to_judge = False  # whether training ended since the end checks were made
-        self._test_open = False
         self.builder: artifact.Builder | None = None
         self.transfer = Transfer()
         self.settings = Settings()
@@ -326,38 +319,35 @@ class Learner:
         )
         scaler = torch.amp.GradScaler(self.device.type) if self.precision == "fp16" else None
         step = Step(self.precision, self.compute_loss, self.output, scaler)
-        watch = Watch(
-            self._checks("training"),
-            self._usual_lr() if self.builder is None else None,
-            [*self.silent, *(f.code for f in self.found)],
-        )
+        watch = self.doctor.watch(self._usual_lr() if self.builder is None else None) if fit.doctor else None
         callbacks = [
             self.recorder,
             Scheduler(plan, peaks),
             *self.callbacks,
             *fit.callbacks,
-            *([watch] if fit.doctor else []),
+            *([watch] if watch else []),
         ]
         judge = self._epoch_figures if self.dls.valid is not None else dict
         config = self._config(plan, peaks, st) if fit.checkpoint is not None else {}
+        ended = False
         try:
             done = fitting.run(fit, st, source, step, callbacks, judge, self.metrics, config, self.n_fits)
+            ended = done and st.stop_reason != INTERRUPTED
         except NonFiniteLossError:
             self.opt = None  # its averages hold what is not finite
-            if fit.doctor:
-                self._find_non_finite(st)
+            if watch:
+                self.doctor.find_non_finite(self._context(self.model), self.model, st.total_epoch)
             raise
         finally:
-            self.found += watch.found
+            self.doctor.discharge(watch, ended)
             self.history, self.stop_reason = st.history, st.stop_reason
             n_before, self.n_steps = self.n_steps, st.first_step + st.step
             self.n_batches += (self.n_steps - n_before) * fit.accumulate
             self.train_seconds = st.first_seconds + st.seconds
         if not done or st.stop_reason != INTERRUPTED:
             self.n_fits += 1
-        self._to_judge = done and fit.doctor and st.stop_reason != INTERRUPTED
-        if self._to_judge and st.seconds > LONG:
-            tell(self._judge_end())
+        if self.doctor.due and st.seconds > LONG:
+            tell(self._judged())
 
     def _epoch_figures(self) -> Row:
         """The validation figures of an epoch of training, at its end."""
@@ -424,8 +414,7 @@ class Learner:
         loader = self.dls.feed("test", self.device).loader
         fingerprint = artifact.data_fingerprint(self.dls.test)
         self.test_looks[fingerprint] = looks = self.test_looks.get(fingerprint, 0) + 1
-        self._test_open = True
-        self._to_judge |= "gaps" in self.measured
+        self.doctor.open_test()
         if looks > 1:
             log.warning(
                 "this is look %d at the same test data; choosing by it makes its figures too good (DA14)", looks
@@ -504,9 +493,9 @@ class Learner:
 
         What a trained model shows is looked at when it is asked for, or at the end of a longer training.
         """
-        if self._to_judge:
-            self._judge_end()
-        return Findings([*self.dls.findings, *self.found], measured=self.measured)
+        if self.doctor.due:
+            self._judged()
+        return Findings([*self.dls.findings, *self.doctor.found], measured=self.doctor.measured)
 
     def check(self, *, thorough: bool = False, silent: Iterable[str] = (), progress: bool = True) -> Findings:
         """Looks at data and model before training; prints as a table. Model, optimizer, order and randomness stay as they are.
@@ -517,43 +506,15 @@ class Learner:
             silent: codes of checks to leave out, besides the learner's own.
             progress: show a bar on standard error once it takes longer than two seconds.
         """
-        left_out = self.silent | known_codes(silent, self._checks())
-        checks = self._checks("data", "start", *(["thorough"] if thorough else []))
-        found = self._examine(self._context(copy.deepcopy(self.model)), checks, left_out, progress)
-        return Findings([*self.dls.findings, *found], found.failed)
+        stages = ("data", "start", *(["thorough"] if thorough else []))
+        ctx = self._context(copy.deepcopy(self.model))
+        found = self.doctor.look(ctx, self.model, *stages, silent=silent, progress=progress)
+        return Findings([*self.dls.findings, *found], found.failed, found.measured)
 
-    def _checks(self, *stages: str) -> list[Check]:
-        """All checks, or those of some stages: the doctor's, and the learner's own."""
-        return [
-            check
-            for check in (*CHECKS, *THOROUGH, *TRAINING, *ENDING, *self.checks)
-            if not stages or check.stage in stages
-        ]
-
-    def _examine(self, ctx: Context, checks: Sequence[Check], silent: Iterable[str], progress: bool) -> Findings:
-        """Makes checks; what they find takes the place of what they found before."""
-        codes = {check.code for check in checks}
-        known = [f for f in self.found if f.code not in codes]
-        with rng.preserved(), modes.kept(self.model):
-            found = examine(ctx, checks, silent, progress, known)
-        self.found = [*known, *found]
-        self.measured |= found.measured
-        return found
-
-    def _judge_end(self) -> Findings:
+    def _judged(self) -> Findings:
         """What the trained model shows."""
-        self._to_judge = False
-        share = round(JUDGED * self.n_batches * self.dls.bs)
-        ctx = self._context(self.model, n_judged=min(JUDGED_MOST, max(JUDGED_LEAST, share)), test_open=self._test_open)
-        return self._examine(ctx, self._checks("end"), self.silent, progress=False)
-
-    def _find_non_finite(self, st: TrainState) -> None:
-        """Looks for the layer that made what is not finite; the model is back at its last good weights."""
-        place = Check(
-            "non-finite-values", "training", "MO05", lambda ctx: in_epoch(ctx, st.total_epoch, n), judge_place
-        )
-        n = len(self.dls.train or ())
-        tell(self._examine(self._context(self.model), [place], self.silent, progress=False))
+        n = min(JUDGED_MOST, max(JUDGED_LEAST, round(JUDGED * self.n_batches * self.dls.bs)))
+        return self.doctor.judge(self._context(self.model, n_judged=n), self.model)
 
     def _context(self, model: nn.Module, **more: Any) -> Context:
         """What checks may look at."""
@@ -579,6 +540,7 @@ class Learner:
             pretrained=self.transfer.pretrained,
             n_steps=self.n_steps,
             test_looks=self.test_looks,
+            test_open=self.doctor.test_open,
             **more,
         )
 

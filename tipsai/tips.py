@@ -37,6 +37,11 @@ TIPS = {
             "tool: vision_learner(mixup=0.4, cutmix=1.0), tabular_learner(mixup=0.4), tipsai.MixUp; off by default",
         ),
         Tip(
+            "TR05",
+            "Overfit the training data first, then regularise.",
+            "check gaps, after training: which of the two stages a run is in, and the next step",
+        ),
+        Tip(
             "TR06",
             "When the batch grows, so should the rate: by its root for Adam, in proportion for SGD.",
             "tool: tipsai.scale_lr; default: a table's rate follows bs",
@@ -79,7 +84,7 @@ TIPS = {
         Tip(
             "TR14",
             "Accumulated gradients equal those of the large batch.",
-            "default: fit(accumulate=n), exact for ragged groups and weighted losses; check batch-norm-small-batch",
+            "default: fit(accumulate=n), exact for ragged groups and weighted losses; checks accumulation, batch-norm-small-batch",
         ),
         Tip(
             "TR16",
@@ -115,7 +120,7 @@ TIPS = {
         Tip(
             "DA05",
             "Augment only what leaves the label as it was.",
-            "tool: tipsai.vision.invariances finds transforms that change predictions; Augmentation(flip=0) leaves mirroring out of test-time augmentation too",
+            "check augmentation-flips, after training; tool: tipsai.vision.invariances; Augmentation(flip=0) is for test-time augmentation too",
         ),
         Tip(
             "DA06",
@@ -130,7 +135,7 @@ TIPS = {
         Tip(
             "DA08",
             "Training data may be of another kind, but validation must be like the test.",
-            "check valid-test-shift: a classifier tries to tell validation from test; check class-mix",
+            "check valid-test-shift: a classifier tries to tell validation from test; valid-test-shift-embedded (thorough), class-mix",
         ),
         Tip("DA09", "Shuffle between epochs.", "default: training loaders; check order"),
         Tip(
@@ -185,14 +190,19 @@ TIPS = {
             "check update-ratio, in training",
         ),
         Tip(
+            "MO03",
+            "Mind three gaps: training error is bias, validation's beyond it variance, the test's beyond that an overfitted validation set.",
+            "checks gaps and test-gap, after training: each with its interval",
+        ),
+        Tip(
             "MO04",
             "Read the curves.",
-            "check overfitting: validation loss rises while training's falls; learn.plot_history()",
+            "check overfitting: validation loss rises while training's falls; gaps tells the causes of a plateau apart; learn.plot_history()",
         ),
         Tip(
             "MO05",
             "Vanishing and exploding gradients: residual connections, initialisation, clipping.",
-            "checks gradient-depth and gradients-in-training: norms of the first and the last layer",
+            "checks gradient-depth and gradients-in-training: norms of the first and the last layer; non-finite-values names the layer",
         ),
         Tip(
             "MO06",
@@ -212,7 +222,7 @@ TIPS = {
         Tip(
             "MO09",
             "Compare with simple baselines.",
-            "check ignores-input; tipsai demo stands beside linear models and bz2",
+            "check baselines, after training: guessing, a linear model, neighbours, pairs of tokens; zeroed-inputs (thorough), ignores-input; tipsai demo",
         ),
         Tip(
             "MO11",
@@ -233,6 +243,11 @@ TIPS = {
             "AR03",
             "Start from pre-trained weights, with lower rates for them; the fewer the data, the more.",
             "default: vision_learner for pictures above 96 pixels, a rate for each layer group; tool: learn.fine_tune, freeze_to, a finding",
+        ),
+        Tip(
+            "AR04",
+            "Watch for negative transfer.",
+            "check negative-transfer (thorough): the same model from scratch, on an equal small budget",
         ),
         Tip(
             "AR05",

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from tipsai import DataLoaders, Learner
 from tipsai.core.errors import NonFiniteLossError, SettingError
-from tipsai.doctor import ENDING
+from tipsai.doctor import CHECKS
 from tipsai.doctor.baselines import _pairs
 from tipsai.doctor.features import simple_features
 from tipsai.doctor.judged import difference, mean_interval
@@ -249,10 +249,9 @@ def test_every_end_check_is_made_on_pictures_and_sequences():
         trained(split(*pictures(0)), convnet(0), epochs=3),
         trained(split(*sequences(0)), nn.Sequential(nn.Flatten(), nn.Linear(32, 2)), epochs=3),
     ):
-        learn.findings  # noqa: B018
-        learn._to_judge = True
-        assert not learn._judge_end().failed
-        assert {"baselines", "gaps", "label-errors"} <= learn.measured.keys() <= {c.code for c in ENDING}
+        assert not learn._judged().failed
+        ends = {check.code for check in CHECKS if check.stage == "end"}
+        assert {"baselines", "gaps", "label-errors"} <= learn.findings.measured.keys() <= ends
 
 
 # --- what is not finite ---------------------------------------------------------------------------------------------
@@ -313,7 +312,7 @@ def test_inputs_without_use_are_found_by_training_without_them():
     assert same(before, copied(learn.model))
     healthy = learner(split(x, y), mlp(0), 0)
     assert not healthy.check(thorough=True, progress=False).failed
-    assert healthy.measured["zeroed-inputs"]["gain"][1] > 0 and not [
+    assert healthy.doctor.measured["zeroed-inputs"]["gain"][1] > 0 and not [
         f for f in healthy.findings if f.severity != "advice"
     ]
     assert "zeroed-inputs" not in learner(split(x, y), mlp(0), 0).check(progress=False).measured
