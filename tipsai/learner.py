@@ -545,7 +545,7 @@ class Learner:
         )
 
     def interpret(self, split: str = "valid", *, tta: bool = False, open_test: bool = False) -> Interpretation:
-        """What the model makes of a split, item by item: mistakes, doubts, suspected label errors (DA01).
+        """What the model makes of a split, item by item: mistakes, doubts, suspected label errors, weak slices (DA01).
 
         Args:
             split: "valid", or "train", without augmentation.

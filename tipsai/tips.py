@@ -104,7 +104,7 @@ TIPS = {
         Tip(
             "DA01",
             "Look at what the model gets most confidently wrong, and at what it is least sure of.",
-            "tool: learn.interpret(): most_wrong, top_losses, least_certain, label_errors",
+            "tool: learn.interpret(): most_wrong, top_losses, least_certain, label_errors, calibration, by_slice, importance",
         ),
         Tip(
             "DA02",

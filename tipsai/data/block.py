@@ -75,6 +75,19 @@ class Block:
         """Columns for people from a batch's inputs; none where these are not read."""
         return {}
 
+    def column_parts(self) -> dict[str, list[tuple[int, slice]]]:
+        """Where each column of a table lies in a batch's inputs; none where these have no columns.
+
+        Returns:
+            for each column the tensors that hold some of it, as places in x, and the columns [:, slice] of each; first
+            the one that tells its values apart, codes of a category or numbers.
+        """
+        return {}
+
+    def grouped(self, x: tuple[Tensor, ...]) -> dict[str, Any]:
+        """The values of these columns by which items are told apart, None, NaN or NaT where missing; see readable."""
+        return {}
+
     @property
     def outputs(self) -> Sequence[Any]:
         """What each output of a model stands for: classes, labels, names of numbers; empty where unknown."""

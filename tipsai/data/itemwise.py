@@ -9,6 +9,8 @@ from torch import Tensor
 from tipsai.core.state import IGNORED, Loss
 from tipsai.losses import BinaryCrossEntropy
 
+CELLS_A_LOGIT, N_CELLS = 64, 1100  # beyond 17 a sigmoid is 1 in float32
+
 # Items [b] each, by name, and sums over the batch, by name.
 Measured = tuple[dict[str, Tensor], dict[str, Tensor]]
 
@@ -39,6 +41,23 @@ def _classes(pred: Tensor, y: Tensor) -> Measured:
     }, {}
 
 
+def _answers(pred: Tensor, right: Tensor) -> Tensor:
+    """Answers to yes-or-no questions by their confidence, float64 [3, N_CELLS]: how many, its sum, how many are right.
+
+    The cells are equal steps of the logit, so that answers of 99.9% and 99.99% are told apart, and as many whatever the
+    number of items and labels.
+
+    Args:
+        pred: [b, labels] logits.
+        right: likewise, whether the more probable answer is right.
+    """
+    far = pred.abs().nan_to_num(0.0).flatten()
+    cell = (far * CELLS_A_LOGIT).clamp(max=N_CELLS - 1).long()
+    exact = torch.float32 if pred.device.type == "mps" else torch.float64  # mps has no other
+    figures = torch.stack([torch.ones_like(far), pred.abs().flatten().sigmoid(), right.flatten()]).to(exact)
+    return figures.new_zeros(3, N_CELLS).index_add_(1, cell, figures)
+
+
 def _labels(pred: Tensor, y: Tensor) -> Measured:
     """Of each item the label with the greatest loss; of each label how often it is true, is said, and both."""
     p, yes = pred.sigmoid(), y > 0.5
@@ -50,15 +69,16 @@ def _labels(pred: Tensor, y: Tensor) -> Measured:
         "probability": p.gather(1, worst)[:, 0],
         "n_wrong": (said != yes).sum(1).int(),
         "margin": (2 * p - 1).abs().amin(1),
-    }, {"counts": torch.stack([yes, said, yes & said]).sum(1)}
+    }, {"counts": torch.stack([yes, said, yes & said]).sum(1), "answers": _answers(pred, said == yes)}
 
 
 def _numbers(pred: Tensor, y: Tensor) -> Measured:
-    """Of each item the number that is furthest off; of each number the sums that its errors follow from."""
+    """Of each item the number that is furthest off and the mean square; of each number the sums that its errors follow from."""
     residual = pred - y
     worst = residual.abs().argmax(1, keepdim=True)
     far = {"target": y, "prediction": pred, "residual": residual}
     items = {name: values.gather(1, worst)[:, 0].float() for name, values in far.items()}
+    items["square"] = residual.square().mean(1)
     sums = torch.stack([residual.abs(), residual.square(), residual]).sum(1)
     return {"output": worst[:, 0].int()} | items, {"errors": sums}
 

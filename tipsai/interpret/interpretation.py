@@ -7,24 +7,27 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tipsai.core import rng
 from tipsai.core.errors import DataError, SettingError, listing
 from tipsai.core.evaluate import Evaluator, evaluating, predict_batch
 from tipsai.core.state import Batch
 from tipsai.core.step import autocast
 from tipsai.data import show
 from tipsai.data.dataloaders import DataLoaders
-from tipsai.data.itemwise import kind_of, measure, shares
-from tipsai.data.loaders import ForeignLoader, Loader
+from tipsai.data.itemwise import item_losses, kind_of, measure, shares
+from tipsai.data.loaders import EVAL_ROWS, ForeignLoader, Loader
+from tipsai.interpret import calibration, confusion, importance, slices
+from tipsai.interpret.columns import column_of, columns_of, parts_of
+from tipsai.interpret.confusion import Pairs
+from tipsai.interpret.figures import captions
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-MANY_CLASSES = 100  # above, a confusion matrix has the classes that occur
 SHOWN = 12  # classes and pairs in a summary
 
 
@@ -52,23 +55,20 @@ class Interpretation:
             DataError: the items have no targets.
         """
         loss, block = evaluator.loss_fn, self.dls.blocks[1] if self.dls.blocks else None
+        self.evaluator, self.device = evaluator, device
         if evaluator.compute_loss is not None:
             if block is None:
                 raise SettingError(
                     "compute_loss gives the loss of a batch, not of an item; give Learner loss_fn instead."
                 )
             loss = block.default_loss()
+        self.loss_fn = loss
         kept: dict[str, list[Tensor]] = {}
         with evaluating(self.model), autocast(evaluator.precision, device):
             for batch in batches:
                 if not batch.y:
                     raise DataError(f"the {self.split} items have no targets, so nothing can be said about mistakes.")
-                pred = predict_batch(self.model, batch, self.output)
-                if not isinstance(pred, Tensor):
-                    raise SettingError(
-                        f"the model returns a {type(pred).__name__}; expected a tensor. Give Learner(..., output=lambda o: ...)."
-                    )
-                pred, batch = evaluator.in_units(pred.float(), batch)
+                pred, batch = self._predicted(batch)
                 if not kept:
                     self.kind = kind_of(loss, pred, batch.y[0])
                 items, sums = measure(self.kind, loss, pred, batch.y)
@@ -82,6 +82,15 @@ class Interpretation:
         self.items = {name: torch.cat(parts).cpu() for name, parts in kept.items()}
         self.names = self._names(list(block.outputs) if block is not None else [], pred)
         return self
+
+    def _predicted(self, batch: Batch) -> tuple[Tensor, Batch]:
+        """What the model says of a batch, in fp32, and the batch; both in the targets' own units."""
+        pred = predict_batch(self.model, batch, self.output)
+        if not isinstance(pred, Tensor):
+            raise SettingError(
+                f"the model returns a {type(pred).__name__}; expected a tensor. Give Learner(..., output=lambda o: ...)."
+            )
+        return self.evaluator.in_units(pred.float(), batch)
 
     def _names(self, known: list[Any], pred: Tensor) -> list[Any]:
         n = pred.shape[1] if pred.ndim > 1 else 1
@@ -189,68 +198,128 @@ class Interpretation:
 
         Of more than 100 classes it has those that occur.
         """
-        import pandas as pd
-
-        target, said, counts = self._pairs()
-        few = len(self.names) <= MANY_CLASSES
-        kept = torch.arange(len(self.names)) if few else torch.from_numpy(np.union1d(target.numpy(), said.numpy()))
-        matrix = torch.zeros(len(kept), len(kept), dtype=torch.int64)
-        matrix[torch.searchsorted(kept, target), torch.searchsorted(kept, said)] = counts
-        names = [self.names[i] for i in kept.tolist()]
-        return pd.DataFrame(
-            matrix.numpy(), index=pd.Index(names, name="target"), columns=pd.Index(names, name="prediction")
-        )
+        return confusion.matrix(self._pairs(), self.names)
 
     def most_confused(self, min: int = 2, n: int = 10) -> "pd.DataFrame":
         """Pairs of classes by how often the first is taken for the second, at least `min` times."""
-        import pandas as pd
+        return confusion.most_confused(self._pairs(), self.names, min, n)
 
-        target, said, counts = self._pairs()
-        totals = torch.zeros(len(self.names), dtype=torch.int64).index_add_(0, target, counts)
-        wrong = ((target != said) & (counts >= min)).nonzero()[:, 0]
-        best = wrong[counts[wrong].sort(stable=True, descending=True).indices][:n]
-        columns = {
-            name: [self.names[i] for i in c[best].tolist()] for name, c in (("target", target), ("prediction", said))
-        }
-        shares = (counts[best] / totals[target[best]]).tolist()
-        return pd.DataFrame(columns | {"count": counts[best].tolist(), "share_of_target": shares})
-
-    def _pairs(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Targets, predictions, and how often each pair that occurs does."""
+    def _pairs(self) -> Pairs:
         self._need("confusion", "classes", "masks")
         if self.kind == "masks":
-            target, said = self.sums["pairs"].nonzero().unbind(1)
-            return target, said, self.sums["pairs"][target, said]
-        known, n = self.items["target"] >= 0, len(self.names)
-        pairs = self.items["target"][known].long() * n + self.items["prediction"][known]
-        pairs, counts = (torch.from_numpy(v) for v in np.unique(pairs.numpy(), return_counts=True))
-        return pairs // n, pairs % n, counts
+            return confusion.pairs_of_matrix(self.sums["pairs"])
+        return confusion.pairs_of_items(self.items["target"], self.items["prediction"], len(self.names))
 
     def per_class(self) -> "pd.DataFrame":
         """A row a class, label or number: how much of it there is, and how well it is met, the worst first."""
-        import pandas as pd
-
         if self.kind == "numbers":
             n, (off, square, signed) = len(self), self.sums["errors"]
             figures = {"mean_absolute_error": off / n, "rmse": (square / n).sqrt(), "mean_error": signed / n}
         elif self.kind == "labels":
             figures = shares(*self.sums["counts"])
         else:
-            target, said, counts = self._pairs()
-            zeros = torch.zeros(len(self.names), dtype=torch.int64)
-            figures = shares(
-                zeros.index_add(0, target, counts),
-                zeros.index_add(0, said, counts),
-                zeros.index_add(0, target[target == said], counts[target == said]),
-            )
-        index = pd.Index(
-            [str(name) for name in self.names], name={"labels": "label", "numbers": "number"}.get(self.kind, "class")
+            figures = confusion.figures_of_classes(self._pairs(), len(self.names))
+        return confusion.table(self.kind, self.names, figures)
+
+    # --- calibration ----------------------------------------------------------------------------------------------
+
+    def calibration(self, n_bins: int = 10) -> "pd.DataFrame":
+        """Whether the model is right as often as it says: a row a bin of answers, the least confident first.
+
+        An answer is the most probable class of an item, or yes or no to each label of it; its confidence is the
+        probability that the model gives it. Bins hold about as many answers each.
+
+        Args:
+            n_bins: at most; equal confidences stay together.
+
+        Returns:
+            columns confidence, the bin's mean; accuracy, the share of right answers; n, answers; low and high, the 95%
+            interval of the accuracy (Wilson 1927; of labels it takes answers about one item for independent).
+
+        Source: Guo et al. 1706.04599; Naeini et al. AAAI 2015; bins of equal mass, Nixon et al. 1904.01685.
+        """
+        self._need("calibration", "classes", "labels")
+        if self.kind == "labels":
+            return calibration.bins(self.sums["answers"].numpy(), n_bins)
+        known = self.items["target"] >= 0
+        right = (self.items["prediction"] == self.items["target"])[known]
+        return calibration.bins(
+            calibration.cells_of_items(self.items["probability"][known].numpy(), right.numpy()), n_bins
         )
-        frame = pd.DataFrame({name: values.numpy() for name, values in figures.items()}, index=index)
-        by, other = ("iou", "f1") if self.kind == "masks" else ("f1", "iou")
-        if self.kind == "numbers":
-            return frame.sort_values("rmse", ascending=False, kind="stable")
-        return frame.drop(columns=other).sort_values(by, kind="stable")
+
+    def expected_calibration_error(self, n_bins: int = 10) -> float:
+        """The mean distance of confidence and accuracy over the bins of calibration, each weighted by its answers; best 0.
+
+        Few items make it larger than it is: plot_calibration says what chance alone gives.
+        """
+        return calibration.expected_error(self.calibration(n_bins))
+
+    # --- columns --------------------------------------------------------------------------------------------------
+
+    def by_slice(self, column: str | int | Iterable[Any] | None = None, n_bins: int = 5) -> "pd.DataFrame":
+        """How the items fare by the value of a column: a row a slice.
+
+        Numbers and dates are cut into bins of equal mass, other values stand by themselves, and so do missing ones, and
+        in a table those that training hardly ever saw.
+
+        Args:
+            column: of a table, by name; of tensors x [n, columns], by number; or a value for each item of this split,
+                in its order, such as the source of each picture or a column of the frame that is no input. By default
+                the slices of all columns that are worse than the rest by most, at least; of 10 items or more.
+            n_bins: of numbers and dates.
+
+        Returns:
+            columns slice; n; loss, its mean; error_rate of classes (of labels and masks the share that is wrong) or rmse
+            of numbers; each with _low and _high, its 95% interval, Wilson's or a bootstrap's; difference, the error rate,
+            elsewhere the loss, less that of all other items, with an interval that holds for all slices compared at once
+            (Bonferroni); differs, whether that leaves 0 out. Without `column`, a column of that name stands before them.
+
+        Raises:
+            SettingError: there is no such column, or not one value for each item.
+        """
+        errors, counted = slices.errors_of(self.items, self.sums, self.kind)
+        if column is None:
+            found = columns_of(self.dls, self.loader)
+            return slices.worst(errors, {name: values[counted] for name, values in found.items()}, n_bins)
+        values = column_of(self.dls, self.loader, len(self), column)
+        return slices.by_values(errors, values[counted], n_bins)
+
+    def importance(self, n_repeats: int = 5, n: int = 2000, *, seed: int = 0, progress: bool = True) -> "pd.DataFrame":
+        """How much worse the model fares without each column of a table: its permutation importance, the greatest first.
+
+        A column's values are handed out anew among the items, all that is made of them at once, and the model, as it is
+        now, is asked again. Of columns that say much the same each seems to matter little, since the others still say it;
+        shared_with names them. Of training items it counts too what was learned by heart.
+
+        Args:
+            n_repeats: permutations of each column.
+            n: items, drawn at random.
+            seed: of both.
+            progress: whether a bar shows itself after two seconds.
+
+        Returns:
+            columns column; importance, the increase of the mean loss; low and high, its 95% interval, by bootstrap over the
+            items; shared_with, the columns that are correlated or associated with it by more than 0.9.
+
+        Raises:
+            SettingError: the items have no columns.
+
+        Source: Breiman 2001, section 10; Fisher et al. 1801.01489.
+        """
+        importance.check(n_repeats=n_repeats, n=n)
+        batch = show.first(self.loader.sample(n, seed), n).to(torch.device("cpu"))
+        columns = parts_of(self.dls, batch.x)
+
+        def losses(batch: Batch) -> Tensor:
+            """Of each item; a piece of the batch at a time, so that many classes take no more memory."""
+            ends = range(0, batch.n_rows, EVAL_ROWS)
+            pieces = [Batch(*(tuple(t[i : i + EVAL_ROWS] for t in field) for field in batch)) for i in ends]
+            asked = (self._predicted(piece) for piece in self.dls.as_evaluated(pieces, self.device))
+            return torch.cat([item_losses(self.loss_fn, pred, piece.y).cpu() for pred, piece in asked])
+
+        with rng.preserved(), evaluating(self.model), autocast(self.evaluator.precision, self.device):
+            rises = importance.increases(batch, list(columns.values()), losses, n_repeats, seed, progress)
+        return importance.table(columns, rises, batch.x)
 
     def summary(self) -> str:
         """The split in figures: the loss, the classes that fare worst, the pairs confused most."""
@@ -302,6 +371,10 @@ class Interpretation:
         """
         return show.confusion(self.confusion(), normalize)
 
+    def plot_calibration(self, n_bins: int = 10) -> "Figure":
+        """How often answers are right over how confident they are; see calibration."""
+        return calibration.drawn(self.calibration(n_bins), self.split)
+
     def _plot(self, index: Tensor, title: str) -> "Figure":
         blocks = self.dls.blocks
         if blocks is None or not blocks[0].draws:
@@ -311,31 +384,14 @@ class Interpretation:
         device = next((p.device for p in self.model.parameters()), torch.device("cpu"))
         (batch,) = self.dls.as_evaluated([self.loader.at(index.tolist())], device)
         pred = None
-        if blocks[1].draws:
+        drawn = blocks[1].draws
+        if drawn:
             with evaluating(self.model):
                 pred = blocks[1].decide(predict_batch(self.model, batch, self.output).float()).cpu()
-        captions, wrong = self._captions(index)
+        texts, wrong = captions(self.kind, self._frame(index).to_dict("records"), drawn)
         heading = ": target → prediction" if self.kind in ("classes", "numbers") and pred is None else ""
         batch = batch.to(torch.device("cpu"))
-        return show.pictures(blocks, batch, captions, pred=pred, wrong=wrong, title=title + heading)
-
-    def _captions(self, index: Tensor) -> tuple[list[str], list[bool]]:
-        captions, wrong = [], []
-        for row in self._frame(index).to_dict("records"):
-            loss = f"loss {row['loss']:.2f}"
-            if self.kind == "classes":
-                text = f"{show.short(row['target'], 13)} → {show.short(row['prediction'], 13)}\n{row['probability']:.0%}, {loss}"
-                wrong.append(row["target"] != row["prediction"])
-            elif self.kind == "labels":
-                said = "yes" if row["target"] else "no"
-                text = f"{show.short(row.get('label', ''), 16)}: {said}\n{row['probability']:.0%} yes, {loss}"
-                wrong.append(row["target"] != row["prediction"])
-            elif self.kind == "numbers" and not self.dls.blocks[1].draws:  # type: ignore[index]
-                text = f"{row['target']:.4g} → {row['prediction']:.4g}"
-            else:
-                text = f"IoU {row['iou']:.2f}" if "iou" in row else loss
-            captions.append(text)
-        return captions, wrong
+        return show.pictures(blocks, batch, texts, pred=pred, wrong=wrong, title=title + heading)
 
     def _need(self, method: str, *kinds: str) -> None:
         if self.kind not in kinds:

@@ -17,6 +17,7 @@ from tipsai.frame.values import numbers_of
 from tipsai.tabular.columns import Boolean, Category, Date, Number, to_dates
 from tipsai.tabular.infer import Kind
 
+RARE = "rare or new"  # a slice of values that have no code of their own
 MANY = 20  # rows a value, below which on average many values are rare
 PROCESSORS: dict[str, type[Processor]] = {"number": Number, "category": Category, "boolean": Boolean, "date": Date}
 
@@ -206,6 +207,32 @@ class TableBlock(Block):
             else:
                 columns[name] = [float(f"{value:.6g}") for value in columns[name]]
             at_number += width
+        return columns
+
+    def column_parts(self) -> dict[str, list[tuple[int, slice]]]:
+        """A category's code and the vector of its spelling; a number and its missing flag; all parts of a date."""
+        parts: dict[str, list[tuple[int, slice]]] = {}
+        at_code = at_number = at_text = 0
+        for name, processor in self.columns.items():
+            if isinstance(processor, Category):
+                parts[name] = [(0, slice(at_code, at_code + 1))]
+                at_code += 1
+                if processor.text:
+                    parts[name].append((3, slice(at_text, at_text + 1)))
+                    at_text += 1
+                continue
+            width = len(processor.numbers_) if isinstance(processor, Date) else 1
+            at = slice(at_number, at_number + width)
+            parts[name] = [(1, at), (2, at)]
+            at_number += width
+        return parts
+
+    def grouped(self, x: tuple[Tensor, ...]) -> dict[str, Any]:
+        """As readable, and values that training hardly ever saw are told from missing ones."""
+        columns = self.readable(x)
+        for i, name in enumerate(self.of(Category)):
+            is_rare = (x[0][:, i] == Category.UNKNOWN).tolist()
+            columns[name] = [RARE if rare else value for rare, value in zip(is_rare, columns[name], strict=True)]
         return columns
 
     def unseen(self, frame: pd.DataFrame) -> dict[str, int]:
