@@ -23,6 +23,12 @@ def test_wilsons_interval_is_the_known_one():
     assert low[0] == 0 and high[2] == 1 and np.isnan(wilson(0, 0)).all()
 
 
+@pytest.mark.parametrize("n_yes, n", [(0, 10), (50, 100), (30, 30), (1000, 5000)])
+def test_wilsons_interval_holds_the_share_seen_and_narrows(n_yes, n):
+    (low, high), (nearer, further) = wilson(n_yes, n), wilson(4 * n_yes, 4 * n)
+    assert 0 <= low <= n_yes / n <= high <= 1 and further - nearer < high - low
+
+
 @pytest.mark.parametrize("n", [30, 200])
 def test_wilsons_interval_holds_the_share_as_often_as_it_says(n):
     low, high = wilson(np.arange(n + 1), n)

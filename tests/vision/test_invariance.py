@@ -8,7 +8,7 @@ from torch import nn
 from tipsai import DataLoaders, Learner
 from tipsai.core.errors import SettingError
 from tipsai.vision import Augmentation, ImageDataLoaders, vision_learner
-from tipsai.vision.invariance import interval, invariances
+from tipsai.vision.invariance import invariances
 
 
 class Side(nn.Module):
@@ -62,10 +62,3 @@ def test_other_models_are_refused():
     numbers = ImageDataLoaders.from_arrays((np.zeros((8, 9, 9), np.uint8), np.linspace(0, 0.7, 8)), 0.5)
     with pytest.raises(SettingError, match="classifiers of pictures"):
         invariances(vision_learner(numbers, width=8))
-
-
-@pytest.mark.parametrize("share,n", [(0.0, 10), (0.5, 100), (1.0, 30), (0.2, 5000)])
-def test_the_interval_holds_the_share_and_narrows(share, n):
-    low, high = interval(share, n)
-    assert 0 <= low <= share + 1e-12 and share - 1e-12 <= high <= 1
-    assert interval(share, 4 * n)[1] - interval(share, 4 * n)[0] < high - low

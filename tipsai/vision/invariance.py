@@ -1,7 +1,6 @@
 """Whether a trained model says the same of a picture when it is augmented (DA05, DA06)."""
 
 import itertools
-import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +13,7 @@ from tipsai.core.evaluate import predictions
 from tipsai.core.finding import Finding
 from tipsai.core.state import Batch
 from tipsai.data.loaders import Draw
+from tipsai.intervals import wilson
 from tipsai.learner import Learner
 from tipsai.vision.augment import OFF, Augment, Augmentation
 from tipsai.vision.data import ImageDataLoaders
@@ -69,8 +69,9 @@ def invariances(learn: Learner, aug: Augmentation | None = None, *, n: int = 200
         alone = replace(OFF, **changes)
         change = Augment(alone, dls.picture.size, dls.picture.mean, dls.picture.std, view=dls.picture.view)
         seen, _ = _classes(learn, change, given, seed)
-        flips = float((seen != plain).double().mean())
-        low, high = interval(flips, len(plain))
+        changed = seen != plain
+        flips = float(changed.double().mean())
+        low, high = (float(end) for end in wilson(int(changed.sum()), len(plain)))
         rows[name] = {
             "flips": flips,
             "low": low,
@@ -95,16 +96,6 @@ def _classes(learn: Learner, change: Augment, given: list[Batch], seed: int | No
 
     found = [(pred.argmax(1), y[0]) for pred, y in predictions(learn.model, batches(), learn.output)]
     return torch.cat([pred for pred, _ in found]), torch.cat([label for _, label in found])
-
-
-def interval(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
-    """The 95% interval of a share seen in n items.
-
-    Source: Wilson 1927.
-    """
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def _harmful(row: dict[str, float | bool]) -> bool:
