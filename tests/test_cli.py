@@ -46,6 +46,7 @@ def test_train_writes_a_run_and_prints_it(capsys, folder):
         "history.csv",
         "metrics.json",
         "model.tips",
+        "report.html",
     ]
     figures = json.loads((folder / "run" / "metrics.json").read_text())
     assert list(figures) == [

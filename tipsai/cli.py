@@ -3,21 +3,19 @@
 import argparse
 import contextlib
 import dataclasses
-import datetime
 import json
 import logging
-import math
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tipsai import __version__, faces
+from tipsai import __version__, faces, run_folder
 from tipsai.core.errors import (
     DataError,
     OutputError,
-    ResumeError,
     SettingError,
     TipsaiError,
     nearest,
@@ -29,15 +27,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tipsai")
 INTERRUPTED_STATUS = 130  # 128 + SIGINT, as shells have it
-RUN_FILES = ("config.json", "checkpoint.tips", "model.tips", "history.csv", "metrics.json")
 TASKS = ("classification", "regression", "multilabel", "segmentation")
-COMMON = ("data", "test", "task", "epochs", "minutes", "lr", "bs", "seed", "device")
-REMEMBERED = (*COMMON, *dict.fromkeys(option for options in faces.OWN.values() for option in options))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit status: 0, 1 where a check found an error, 2 for a user's mistake, 130 after Ctrl-C."""
     args = _parser().parse_args(argv)
+    args.command_line = shlex.join(["tipsai", *(sys.argv[1:] if argv is None else argv)])
     try:
         with _log_to_stderr():
             status = int(args.run(args))
@@ -172,10 +168,11 @@ def _take_data(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
-    out, config = _open_run(args)
+    given = {name: getattr(args, name) for name in run_folder.REMEMBERED}
+    out, config = run_folder.open_run(given, args.out, args.resume)
     if (out / "metrics.json").exists():
         log.info("the run in %s is complete", out)
-        return _report(out, _read_json(out / "metrics.json"), args.json)
+        return _report(out, run_folder.read_json(out / "metrics.json"), args.json)
     if config["epochs"] is not None:
         require_positive("--epochs", config["epochs"])
     if config["minutes"] is not None:
@@ -187,7 +184,7 @@ def _train(args: argparse.Namespace) -> int:
     learn = faces.face(faces.of_data(config)).learner(config)
     config["n_epochs"] = config.get("n_epochs") or config["epochs"] or _n_epochs(learn, config["minutes"])
     config["n_steps"] = max(1, round(config["n_epochs"] * len(learn.dls.train or ())))
-    _write_json(out / "config.json", config)
+    run_folder.write_json(out / "config.json", config)
     fit = learn.fit_one_cycle if learn.transfer.probe is None else learn.fine_tune
     fit(config["n_epochs"], checkpoint=out / "checkpoint.tips", resume=args.resume)
     if learn.stop_reason == "interrupted":
@@ -195,8 +192,9 @@ def _train(args: argparse.Namespace) -> int:
         return INTERRUPTED_STATUS
     figures = learn.results() | (learn.test() if learn.dls.test is not None else {})
     learn.export(out / "model.tips")
-    _write_csv(out / "history.csv", learn.history)
-    _write_json(out / "metrics.json", figures)  # last: a run with this file is complete
+    run_folder.write_csv(out / "history.csv", learn.history)
+    learn.report(out / "report.html", title=Path(config["data"]).name, figures=figures, command=args.command_line)
+    run_folder.write_json(out / "metrics.json", figures)  # last: a run with this file is complete
     (out / "checkpoint.tips").unlink(missing_ok=True)
     return _report(out, figures, args.json)
 
@@ -221,54 +219,9 @@ def _n_epochs(learn: "Learner", minutes: float | None) -> float:
     return n_epochs
 
 
-def _open_run(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
-    """The run's folder and configuration; nothing is written yet.
-
-    Raises:
-        OutputError: the folder holds a run already.
-        ResumeError: there is no run to go on with, or it was started with other arguments.
-    """
-    given = {name: getattr(args, name) for name in REMEMBERED}
-    if args.out is None:
-        if args.resume:
-            raise SettingError("--resume needs --out DIR, the folder of the run to go on with.")
-        stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-        args.out = str(Path("runs") / f"{Path(args.data).stem}-{stamp}")
-    out = Path(args.out)
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"--out {out} is a file; give a folder.")
-    found = [name for name in RUN_FILES if (out / name).exists()]
-    if not args.resume:
-        if found:
-            raise OutputError(
-                f"{out} already holds a run ({', '.join(found)}). Give another --out, or --resume to go on with it."
-            )
-        return out, given
-    if "config.json" not in found:
-        raise ResumeError(
-            f"{out} holds no run to go on with (there is no config.json). Check --out, or start without --resume."
-        )
-    config = _read_json(out / "config.json")
-    lacking = [name for name in REMEMBERED if name not in config]
-    if lacking:
-        raise ResumeError(
-            f"{out / 'config.json'} is no run's configuration: it lacks {', '.join(lacking)}. Start anew with another --out."
-        )
-    changed = [
-        f"\n  {name}: {config.get(name)!r} in the run, {value!r} now"
-        for name, value in given.items()
-        if value is not None and value != config.get(name)
-    ]
-    if changed:
-        raise ResumeError(
-            f"the run in {out} was started with other arguments:{''.join(changed)}\nGive the old ones, or start anew with another --out."
-        )
-    return out, config
-
-
 def _report(out: Path, figures: dict[str, float], as_json: bool) -> int:
     if as_json:
-        print(_as_json(figures))
+        print(run_folder.as_json(figures))
     else:
         from tipsai.core.text import table
 
@@ -279,36 +232,8 @@ def _report(out: Path, figures: dict[str, float], as_json: bool) -> int:
             )
         )
         print(f"\nmodel and history: {out}")
+        print(f"report: {out / 'report.html'}")
     return 0
-
-
-def _as_json(document: dict[str, Any]) -> str:
-    """JSON has no word for "not a number" (the roc_auc of a single class); it becomes null."""
-    known = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in document.items()}
-    return json.dumps(known, indent=1, ensure_ascii=False)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise ResumeError(f"{path} is damaged ({error}); start anew with another --out.") from error
-    if not isinstance(document, dict):
-        raise ResumeError(f"{path} is damaged (it holds no object); start anew with another --out.")
-    return document
-
-
-def _write_json(path: Path, document: Any) -> None:
-    from tipsai.container import writing
-
-    with writing(path) as file:
-        file.write(_as_json(document).encode() + b"\n")
-
-
-def _write_csv(path: Path, rows: list[dict[str, float]]) -> None:
-    from tipsai.callbacks.loggers import write_csv
-
-    write_csv(path, rows)
 
 
 # --- check --------------------------------------------------------------------------------------------------------
@@ -316,7 +241,7 @@ def _write_csv(path: Path, rows: list[dict[str, float]]) -> None:
 
 def _check(args: argparse.Namespace) -> int:
     """Exit status 1 if anything is an error."""
-    config = {name: getattr(args, name, None) for name in REMEMBERED}
+    config = {name: getattr(args, name, None) for name in run_folder.REMEMBERED}
     if config["seed"] is None:
         config["seed"] = 0  # the same split, and the same findings, every time
     learn = faces.face(faces.of_data(config)).learner(config)

@@ -12,7 +12,7 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor, nn
 
-from tipsai import artifact, embedding, fitting, losses, metrics, optim, plot, schedule
+from tipsai import artifact, container, embedding, fitting, losses, metrics, optim, plot, reporting, schedule
 from tipsai.callbacks import Recorder, Scheduler
 from tipsai.core import rng
 from tipsai.core.callback import Callback, bind
@@ -30,6 +30,7 @@ from tipsai.doctor.context import optimizer_of
 from tipsai.fitting import Fit, FitOptions
 from tipsai.interpret import Interpretation
 from tipsai.lr_find import Suggestion, search
+from tipsai.report import html
 from tipsai.settings import Settings
 from tipsai.summary import Summary, summarize
 from tipsai.tta import averaged
@@ -100,7 +101,9 @@ class Learner:
 
     Attributes:
         history: the figures of each epoch so far.
-        recorder: the objective and gradient norms step by step.
+        recorder: objective, gradient norm, rate and momentum step by step.
+        doctor: what it checks, leaves out, measured and found.
+        fits: how each fit was asked for.
         settings: what is in force and why; explain() prints it.
         pct_start: the share of fit_one_cycle's steps in which the rate rises.
     """
@@ -156,6 +159,8 @@ class Learner:
         self.train_seconds = 0.0
         self.stop_reason = ""
         self.test_looks: dict[str, int] = {}
+        self.tested: Row = {}
+        self.fits: list[dict[str, Any]] = []
         self.builder: artifact.Builder | None = None
         self.transfer = Transfer()
         self.settings = Settings()
@@ -329,6 +334,8 @@ class Learner:
         ]
         judge = self._epoch_figures if self.dls.valid is not None else dict
         config = self._config(plan, peaks, st) if fit.checkpoint is not None else {}
+        asked = {"schedule": plan.name, "epochs": n_epochs, "steps": n_steps, "peak rate": max(peaks), "clip": fit.clip}
+        self.fits.append(asked | {"accumulate": fit.accumulate, "final": fit.final})
         ended = False
         try:
             done = fitting.run(fit, st, source, step, callbacks, judge, self.metrics, config, self.n_fits)
@@ -407,7 +414,8 @@ class Learner:
 
     def test(self, *, tta: bool = False) -> Row:
         """{"test_loss": ..., "test_<metric>": ...}; each look at a test set is counted (DA14). For tta see validate."""
-        return self._judge("test", self._open_test(), tta)
+        self.tested = self._judge("test", self._open_test(), tta)
+        return self.tested
 
     def _open_test(self) -> Loader:
         """The test data; the look is counted."""
@@ -583,6 +591,51 @@ class Learner:
     def summary(self) -> Summary:
         """The model's layers, output shapes, parameters and memory, for one batch of this data."""
         return summarize(self.model, next(self.dls.feed("train", self.device).batches(seed=self.seed)))
+
+    def report(
+        self,
+        path: str | Path = "report.html",
+        *,
+        title: str = "Training report",
+        figures: Row | None = None,
+        command: str | None = None,
+    ) -> Path:
+        """One page on the run, which needs no network: verdict, findings, curves, worst examples, how to reproduce.
+
+        Nothing of it opens the test data; the figures of learn.test() stand in it if that was called.
+
+        Args:
+            path: of the page.
+            title: of the page.
+            figures: of the run, where they are known already; results() by default.
+            command: that started the run; by default that of this process.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        page = html(
+            reporting.gather(
+                title=title,
+                subtitle=reporting.subtitle(self.model, self.dls),
+                findings=self.findings,
+                looked=self.doctor.looked,
+                values=(self.results() if figures is None else figures) | self.tested,
+                history=self.history,
+                recorder=self.recorder,
+                record=self.doctor.record,
+                interpret=None if self.dls.valid is None else self.interpret,
+                measured=self.doctor.measured,
+                held=self.settings,
+                fits=self.fits,
+                reproduce=reporting.facts(
+                    self.seed, self.device, self.precision, artifact.data_fingerprint(self.dls.train)
+                ),
+                started=command,
+            )
+        )
+        with container.writing(path) as file:
+            file.write(page.encode())
+        return Path(path)
 
     def plot_history(self) -> Any:
         """The loss step by step and the figures epoch by epoch, as a matplotlib figure."""

@@ -94,7 +94,7 @@ TIPS = {
         Tip(
             "TR17",
             "Make runs reproducible and write everything down.",
-            "default: Learner(seed=...), fit(checkpoint=...), the artifact's manifest",
+            "default: Learner(seed=...), fit(checkpoint=...), the artifact's manifest, learn.report(): how to reproduce",
         ),
         Tip(
             "TR22",
@@ -182,12 +182,12 @@ TIPS = {
         Tip(
             "MO01",
             "Look at activations: dead and saturated units.",
-            "check silent-units, in training: a few steps are looked at closely",
+            "check silent-units, in training: a few steps are looked at closely; learn.report() draws them over time",
         ),
         Tip(
             "MO02",
             "A step should change the weights by about a thousandth to a hundredth.",
-            "check update-ratio, in training",
+            "check update-ratio, in training; learn.report() draws the ratios over time",
         ),
         Tip(
             "MO03",
@@ -197,7 +197,7 @@ TIPS = {
         Tip(
             "MO04",
             "Read the curves.",
-            "check overfitting: validation loss rises while training's falls; gaps tells the causes of a plateau apart; learn.plot_history()",
+            "checks overfitting (validation rises while training falls), gaps (what a plateau comes from); learn.plot_history(), learn.report()",
         ),
         Tip(
             "MO05",

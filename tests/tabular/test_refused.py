@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from helpers import snapshot
 
-from tipsai import cli, container, load_learner
+from tipsai import cli, container, load_learner, run_folder
 from tipsai.core.errors import ArtifactError, ColumnError, DataError, OutputError, SettingError, TipsaiError
 from tipsai.tabular import TabularDataLoaders, read_table, tabular_learner
 
@@ -211,7 +211,7 @@ def test_epochs_in_python(n_epochs):
     assert (learn.model.output.bias == before).all() and learn.history == []
 
 
-@pytest.mark.parametrize("name", cli.RUN_FILES)
+@pytest.mark.parametrize("name", run_folder.FILES)
 def test_an_output_folder_that_holds_a_run(name, refused, tmp_path):
     (tmp_path / "train.csv").write_text(CSV)
     (tmp_path / "run").mkdir()

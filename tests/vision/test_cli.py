@@ -36,7 +36,7 @@ def folder(tmp_path, monkeypatch):
 def test_train_writes_a_run_and_prints_it(capsys, folder):
     assert cli.main([*TRAIN, "--epochs", "1", "--out", "run"]) == 0
     out, err = capsys.readouterr()
-    files = ["config.json", "history.csv", "metrics.json", "model.tips"]
+    files = ["config.json", "history.csv", "metrics.json", "model.tips", "report.html"]
     assert sorted(path.name for path in (folder / "run").iterdir()) == files
     figures = json.loads((folder / "run" / "metrics.json").read_text())
     assert list(figures) == [

@@ -67,6 +67,16 @@ class Block:
             predicted: whether a model predicted it.
         """
 
+    def pixels(self, value: Any, under: Any = None, predicted: bool = False) -> Any:
+        """A value as a picture, uint8 [h, w, 3]; None where there is nothing to see.
+
+        Args:
+            value: one item's, encoded; of an input as the model sees it.
+            under: of a target, the input's pixels, on which it is laid.
+            predicted: whether a model predicted it.
+        """
+        return None
+
     def legend(self, values: Sequence[Any], predicted: bool = False) -> dict[str, str]:
         """Names and colours that explain what draw made of these values."""
         return {}

@@ -13,6 +13,14 @@ from tipsai.doctor.checks import CHECKS
 from tipsai.doctor.context import Context
 from tipsai.doctor.watch import Record, Watch
 
+LOOKED = {
+    "data": "the data",
+    "start": "the untrained model",
+    "thorough": "copies that were trained",
+    "training": "training",
+    "end": "the trained model",
+}
+
 
 class Doctor:
     """Makes checks on one run, and remembers what came of them.
@@ -27,6 +35,7 @@ class Doctor:
         measured: what checks measured, by code; those that found nothing wrong included.
         record: what was kept of the last fit; None without one, or where the doctor was off.
         due: whether a training ended, or the test was opened, since the end checks were made.
+        looked: at what, in words.
         test_open: whether the test's targets may be looked at.
 
     Raises:
@@ -40,6 +49,7 @@ class Doctor:
         self.measured: dict[str, Any] = {}
         self.record: Record | None = None
         self.due = self.test_open = False
+        self.looked: list[str] = []
 
     def of(self, *stages: str) -> list[Check]:
         """The checks of some stages."""
@@ -61,6 +71,7 @@ class Doctor:
             SettingError: no check has one of the silent codes.
         """
         left_out = self.silent | known_codes(silent, self.checks)
+        self._note(*stages)
         return self._made(ctx, model, self.of(*stages), left_out, progress)
 
     def _made(
@@ -73,6 +84,9 @@ class Doctor:
         self.found = [*known, *found]
         self.measured |= found.measured
         return found
+
+    def _note(self, *stages: str) -> None:
+        self.looked = list(dict.fromkeys([*self.looked, *(LOOKED[stage] for stage in stages)]))
 
     def watch(self, default_lr: float | None) -> Watch:
         """A callback for a fit; what was found before is not said again.
@@ -91,6 +105,7 @@ class Doctor:
         """
         self.found += watch.found if watch else []
         self.record = watch.record if watch else None
+        self._note(*(["training"] if watch else []))
         self.due = ended and watch is not None
 
     def open_test(self) -> None:

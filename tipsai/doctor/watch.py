@@ -40,6 +40,8 @@ class Record:
         gradients: by layer, the gradient's norm, one a look.
         dead: by activation, bool [units] of the last looks: which units said nothing to any row.
         saturated: by activation, the share of outputs near the end of their range, one a look.
+        quiet: by activation, the share of units that said nothing, one a look.
+        spread: by activation, the standard deviation of its outputs, one a look.
         losses: the objective, one a step of this fit.
         lrs: the learning rate, one a step of this fit.
         norms: the gradient's global norm before clipping, one a step.
@@ -59,6 +61,8 @@ class Record:
     gradients: dict[str, list[Any]] = field(default_factory=dict)
     dead: dict[str, list[Tensor]] = field(default_factory=dict)
     saturated: dict[str, list[Any]] = field(default_factory=dict)
+    quiet: dict[str, list[Any]] = field(default_factory=dict)
+    spread: dict[str, list[Any]] = field(default_factory=dict)
     losses: list[float] = field(default_factory=list)
     lrs: list[float] = field(default_factory=list)
     norms: list[float] = field(default_factory=list)
@@ -73,7 +77,8 @@ class Record:
 
     def fetch(self) -> None:
         """Brings what lies on the device to the host, all at once."""
-        kept = [values for part in (self.updates, self.gradients, self.saturated) for values in part.values()]
+        parts = (self.updates, self.gradients, self.saturated, self.quiet, self.spread)
+        kept = [values for part in parts for values in part.values()]
         silent = {
             name: torch.stack(looks).all(0).float().mean() for name, looks in self.dead.items() if len(looks) == RECENT
         }
@@ -108,6 +113,7 @@ class _Activations(TorchFunctionMode):
         label = f"{name.rstrip('_')} {self.met}"
         with torch.no_grad(), torch._C.DisableTorchFunction():
             part = out.detach()[:ROWS]
+            self.record.spread.setdefault(label, []).append(part.float().std())
             if name in BOUNDED:
                 low = -1.0 if "tanh" in name else 0.0
                 far = ((part < low + SATURATED) | (part > 1 - SATURATED)).float().mean()
@@ -119,6 +125,7 @@ class _Activations(TorchFunctionMode):
             if looks and looks[-1].shape != dead.shape:
                 looks.clear()  # places, such as words of a text, and no units
             looks.append(dead)
+            self.record.quiet.setdefault(label, []).append(dead.float().mean())
             del looks[:-RECENT]
 
 

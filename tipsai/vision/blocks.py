@@ -138,6 +138,10 @@ class ImageBlock(Block):
         )
         axes.autoscale(False)
 
+    def pixels(self, value: Any, under: Any = None, predicted: bool = False) -> Any:
+        pixels = self.decode(value)
+        return np.repeat(pixels[..., :1], 3, axis=2) if pixels.shape[2] < 3 else pixels[..., :3]
+
     def show(self, value: Any) -> str:
         return f"picture of {value.shape[-2]}x{value.shape[-1]} pixels, {value.shape[-3]} channels"
 
@@ -248,8 +252,8 @@ class MaskBlock(Block):
         codes = np.asarray(value)
         return np.where(codes < 0, self.ignore or 0, table[codes.clip(min=0)])
 
-    def draw(self, axes: Any, value: Any, predicted: bool = False) -> None:
-        """A colour for each class, over the picture, full along the edges; ignored pixels have none."""
+    def _colours(self, value: Any) -> Any:
+        """Class numbers [h, w] as RGBA: a colour for each, full along the edges; ignored pixels have none."""
         codes = np.asarray(value)
         rgb = [[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in colours(self.n_out)]
         rgba = np.array([[*three, 160] for three in rgb] + [[0, 0, 0, 0]], np.uint8)
@@ -258,7 +262,18 @@ class MaskBlock(Block):
         edge[:, 1:] |= codes[:, 1:] != codes[:, :-1]
         edge[1:] |= codes[1:] != codes[:-1]
         over[edge & (codes >= 0), 3] = 255
+        return over
+
+    def draw(self, axes: Any, value: Any, predicted: bool = False) -> None:
+        """A colour for each class, over the picture, full along the edges; ignored pixels have none."""
+        over = self._colours(value)
         axes.imshow(over, extent=(-1, 1, 1, -1), aspect=axes.get_aspect(), interpolation="nearest")
+
+    def pixels(self, value: Any, under: Any = None, predicted: bool = False) -> Any:
+        over = self._colours(value).astype(np.float32)
+        share = over[..., 3:] / 255
+        below = under if under is not None else np.zeros((*over.shape[:2], 3))
+        return (below * (1 - share) + over[..., :3] * share).round().astype(np.uint8)
 
     def legend(self, values: Sequence[Any], predicted: bool = False) -> dict[str, str]:
         """The classes that occur."""
@@ -318,6 +333,23 @@ class PointBlock(Block):
             else {"marker": "o", "color": BLUE, "edgecolors": "white"}
         )
         axes.scatter(x, y, s=28, zorder=3, **mark)
+
+    def pixels(self, value: Any, under: Any = None, predicted: bool = False) -> Any:
+        """Squares for targets, hollow ones for predictions, as large as can be seen."""
+        if under is None:
+            return None
+        made = np.array(under)
+        height, width = made.shape[:2]
+        size = max(1, round(min(height, width) / 40))
+        colour = [int((ORANGE if predicted else BLUE)[i : i + 2], 16) for i in (1, 3, 5)]
+        for x, y in np.asarray(value, np.float32).reshape(-1, 2):
+            column, row = round((float(x) + 1) / 2 * (width - 1)), round((float(y) + 1) / 2 * (height - 1))
+            top, left = max(0, row - size), max(0, column - size)
+            inner = made[top + size : row + 1, left + size : column + 1].copy() if predicted else None
+            made[top : max(0, row + size + 1), left : max(0, column + size + 1)] = colour
+            if inner is not None and inner.size:
+                made[top + size : row + 1, left + size : column + 1] = inner
+        return made
 
     def legend(self, values: Sequence[Any], predicted: bool = False) -> dict[str, str]:
         return {"target": BLUE, "prediction": ORANGE} if predicted else {}
