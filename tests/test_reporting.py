@@ -54,7 +54,7 @@ def test_a_run_of_raw_tensors(tmp_path):
     accuracy = learn.validate()["valid_accuracy"]
     assert reporting.figures({"valid_accuracy": accuracy}, learn.history)[0].history[-1] == accuracy
     assert "python train.py" in made.text("code") and "<dt>seed</dt><dd>1</dd>" in text
-    assert "x0" in made.text("dt"), "rows of few numbers are shown"
+    assert "x0" in made.text("th"), "rows of few numbers are shown"
     assert "one_cycle" in text and "<td>yours (default" in text
 
 
@@ -180,7 +180,7 @@ def test_a_table_shows_its_rows(tmp_path):
     learn = tabular_learner(TabularDataLoaders.from_df(frame, target=target, seed=0), seed=0, device="cpu")
     learn.fit_one_cycle(2, progress=False)
     made, _ = page(learn, tmp_path)
-    assert set(map(str, frame.columns.drop(target))) <= set(made.text("dt"))
+    assert set(map(str, frame.columns.drop(target))) <= set(made.text("th"))
     assert "width" in made.text("td"), "the settings of the modality"
 
 

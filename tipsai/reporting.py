@@ -8,9 +8,11 @@ import platform
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -68,7 +70,7 @@ def looks(record: Record | None) -> Looks:
         return Looks()
     held = (record.updates, record.gradients, record.quiet, record.saturated, record.spread)
     plain = ({name: [float(v) for v in values] for name, values in part.items()} for part in held)
-    return Looks(list(record.steps), *plain)
+    return Looks(list(record.steps), list(record.rates), *plain)
 
 
 def settings(held: Settings) -> list[dict[str, Any]]:
@@ -97,8 +99,9 @@ def facts(seed: int, device: torch.device, precision: str, data: str) -> dict[st
         "device": _device(device),
         "precision": precision,
         "threads": str(torch.get_num_threads()) if device.type == "cpu" else "",
-        "system": f"{platform.system()} {platform.machine()}",
-        **{name if name != "python" else "Python": version for name, version in container.versions().items()},
+        "processor": platform.machine(),
+        **container.versions(),
+        "numpy": np.__version__,
     }
     return {name: value for name, value in named.items() if value}
 
@@ -138,16 +141,24 @@ def outcome(interp: Interpretation) -> dict[str, Any]:
 
 
 def examples(interp: Interpretation) -> dict[str, list[Example]]:
-    """The items with the largest losses, and those whose target is suspected to be wrong."""
+    """The items with the largest losses, and further ones whose target is suspected to be wrong."""
     blocks = interp.dls.blocks
     drawn = bool(blocks and blocks[0].draws) or _raw_pictures(interp) is not None
     n = EXAMPLES if drawn else READ
     made = {"Largest losses": _examples(interp, interp.top_losses(n))}
     if interp.kind == "classes":
-        suspected = interp.label_errors(n).rename(columns={"suggestion": "prediction"})
-        if len(suspected):
-            made["Targets that may be wrong"] = _examples(interp, suspected)
+        suspected = interp.label_errors(2 * n).rename(columns={"suggestion": "prediction"})
+        doubted = set(suspected["position"])
+        made["Largest losses"] = [_marked(item, item.told["position"] in doubted) for item in made["Largest losses"]]
+        shown = [item.told["position"] for item in made["Largest losses"]]
+        rest = suspected[~suspected["position"].isin(shown)].head(n)
+        if len(rest):
+            made["Further targets that may be wrong"] = _examples(interp, rest)
     return made
+
+
+def _marked(item: Example, doubted: bool) -> Example:
+    return replace(item, told={**item.told, "target may be wrong": True}) if doubted else item
 
 
 def _examples(interp: Interpretation, frame: Any) -> list[Example]:

@@ -110,7 +110,13 @@ def whole(n=400, n_epochs=8, n_layers=6, n_classes=3):
         history=rows,
         steps=Steps(losses, [1.0] * n, [1e-3] * n, [0.9] * n, 1.0),
         looks=Looks(
-            at, layers, layers, {"relu 1": [0.1] * len(at)}, {"tanh 1": [0.5] * len(at)}, {"relu 1": [1.0] * len(at)}
+            at,
+            [1e-3] * len(at),
+            layers,
+            layers,
+            {"relu 1": [0.1] * len(at)},
+            {"tanh 1": [0.5] * len(at)},
+            {"relu 1": [1.0] * len(at)},
         ),
         gaps={
             "measure": "cross-entropy",

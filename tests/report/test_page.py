@@ -31,7 +31,7 @@ def test_sections_stand_in_their_order_and_each_has_its_heading():
 
 def test_the_verdict_comes_first():
     text = html(whole())
-    assert text.index("1 error: this result is not sound until it is mended.") < text.index("<h2")
+    assert text.index("1 error and 3 warnings: the result is not sound until the error is mended.") < text.index("<h2")
     assert text.index("0.95") < text.index("<h2") and "1 min 15 s" in text
 
 
@@ -52,7 +52,7 @@ def test_what_is_empty_has_no_section():
         (
             ["error", "error", "warning"],
             [],
-            "2 errors: this result is not sound until they are mended. 1 warning beside.",
+            "2 errors and 1 warning: the result is not sound until the errors are mended.",
             "error",
         ),
     ],

@@ -51,6 +51,7 @@ class Looks:
 
     Attributes:
         steps: that were looked at.
+        rates: the learning rate at each.
         updates: by weight, the norm of a step over that of the weights, one a look.
         gradients: by weight, the gradient's norm, one a look.
         dead: by activation, the share of units that said nothing, one a look.
@@ -59,6 +60,7 @@ class Looks:
     """
 
     steps: Sequence[int] = ()
+    rates: Sequence[float] = ()
     updates: Layers = field(default_factory=dict)
     gradients: Layers = field(default_factory=dict)
     dead: Layers = field(default_factory=dict)

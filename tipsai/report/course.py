@@ -1,20 +1,24 @@
 """How training went: curves, rate and momentum, activations, gradients and the sizes of steps."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tipsai.core.state import Row
 from tipsai.plot import APART, alike, smooth
 from tipsai.report.contents import Layers, Looks, Report, Steps
 from tipsai.report.rows import Interval, heat_map, intervals
-from tipsai.report.scale import finite, thinned
+from tipsai.report.scale import drawable, finite, thinned
 from tipsai.report.svg import Series, line_chart
 from tipsai.report.words import escaped, named
 
 GOOD = (1e-3, 1e-2)  # of a step over its weights: Karpathy, CS231n, and MO02
 SMOOTH = 0.9
-FEW = 120  # steps that are shown one by one
+FEW = 60  # steps that are shown as they are
+SOME = 480  # that are shown behind their smoothed course
+HEIGHT = 170.0  # of a chart
 MOST_ROWS = 16  # of a heat map
+SEEN = 0.005  # a share that is worth a drawing
+HIGH = 0.1  # of the peak: where a rate is higher, a step's size says something (MO02)
 FEW_LAYERS = 4  # that have a colour of their own
 
 
@@ -39,12 +43,31 @@ def curves(report: Report) -> str:
     return grid(drawn) if drawn else ""
 
 
-def course(name: str, y: Sequence[float], first: float = 1.0, tone: int = 1) -> Series:
-    """A series of steps as its smoothed mean, with the range that it covers where it is long."""
-    made = thinned(y, first)
+def course(name: str, y: Sequence[float], log: bool = False, tone: int = 1) -> list[Series]:
+    """A series of steps as its smoothed mean; behind it every step where they are few enough, else the range they cover.
+
+    On a logarithmic axis the logarithms are smoothed, since there a mean of figures lies near their largest.
+    """
+
+    def smoothed(values: Sequence[float]) -> list[float]:
+        if not log:
+            return smooth(values, SMOOTH)
+        return [math.exp(v) for v in smooth([math.log(v) if drawable(v, True) else math.nan for v in values], SMOOTH)]
+
+    made = thinned(y)
     if len(y) <= FEW:
-        return Series(name, made.x, made.mean, tone)
-    return Series(name, made.x, smooth(made.mean, SMOOTH), tone, made.low, made.high)
+        return [Series(name, made.x, made.mean, tone)]
+    if len(y) <= SOME:
+        places = range(1, len(y) + 1)
+        return [Series("", places, y, tone, faint=True), Series(name, places, smoothed(y), tone)]
+    return [Series(name, made.x, smoothed(made.mean), tone, made.low, made.high)]
+
+
+def _behind(n: int) -> str:
+    """What course draws behind the line, in words."""
+    return (
+        "" if n <= FEW else f"line: smoothed; {'behind: every step' if n <= SOME else 'area: the range of the steps'}"
+    )
 
 
 def _ends(steps: Steps, rows: Sequence[Row]) -> list[float]:
@@ -58,29 +81,25 @@ def _column(rows: Sequence[Row], name: str) -> list[float]:
 
 
 def _losses(steps: Steps, rows: Sequence[Row]) -> list[str]:
-    at = _ends(steps, rows)
+    """Objective and validation loss; apart where they are not in the same units."""
     label = "optimizer step" if steps.losses else "epoch"
-    valid = Series("validation loss", at, _column(rows, "valid_loss"), 2, dots=len(rows) <= 40)
-    objective = (
-        course("training objective", steps.losses)
-        if steps.losses
-        else Series("training objective", at, _column(rows, "train_objective"))
-    )
-    more = "line: smoothed; area: the range of the steps" if len(steps.losses) > FEW else ""
-    known, first = finite(valid.y), finite(_column(rows, "train_objective"))
-    together = not known or not first or not first[0] or 1 / APART < known[0] / first[0] < APART
-    if together and (known or finite(objective.y)):
-        high = [v for v in objective.high if math.isfinite(v)]
-        log = _steep([*finite(objective.y), *known, *high])
-        title = "Loss" + (" (logarithmic)" if log else "")
-        return [figure(title, line_chart("Loss", [objective, valid], x_label=label, log=log), more)]
-    drawn = []
-    if finite(objective.y):
-        made = line_chart("Training objective", [objective], x_label=label)
+    valid = Series("validation loss", _ends(steps, rows), _column(rows, "valid_loss"), 2, dots=len(rows) <= 40)
+    values = steps.losses or _column(rows, "train_objective")
+    seen, known, first = finite(values), finite(valid.y), finite(_column(rows, "train_objective"))
+    more = _behind(len(values))
+    if not seen and not known:
+        return []
+    if not known or not first or not first[0] or 1 / APART < known[0] / first[0] < APART:
+        log = _steep([*seen, *known])
+        lines = [*course("training objective", values, log), valid]
+        title = "Loss" + " (logarithmic)" * log
+        return [figure(title, line_chart("Loss", lines, x_label=label, log=log, height=HEIGHT), more)]
+    drawn, log = [], _steep(seen)
+    if seen:
+        made = line_chart("Training objective", course("", values, log), x_label=label, log=log, height=HEIGHT)
         drawn.append(figure("Training objective", made, "of the scaled target" + (f"; {more}" if more else "")))
-    if known:
-        drawn.append(figure("Validation loss", line_chart("Validation loss", [valid], x_label=label)))
-    return drawn
+    made = line_chart("Validation loss", [valid], x_label=label, height=HEIGHT)
+    return [*drawn, figure("Validation loss", made)]
 
 
 def _steep(values: Sequence[float]) -> bool:
@@ -99,7 +118,7 @@ def _metrics(steps: Steps, rows: Sequence[Row]) -> list[str]:
             for i, name in enumerate(group)
         ]
         title = f"Validation {lines[0].name}" if len(lines) == 1 else "Validation metrics"
-        drawn.append(figure(title, line_chart(title, lines, x_label=label)))
+        drawn.append(figure(title, line_chart(title, lines, x_label=label, height=HEIGHT)))
     return drawn
 
 
@@ -110,15 +129,16 @@ def _plan(steps: Steps) -> list[str]:
         if finite(values):
             made = thinned(values, first)
             line = Series("", made.x, made.mean)
-            drawn.append(figure(title, line_chart(title, [line], x_label=label, height=150)))
-    if finite(steps.norms):
-        norms = course("gradient norm", steps.norms)
+            drawn.append(figure(title, line_chart(title, [line], x_label=label, height=HEIGHT)))
+    known = finite(steps.norms)
+    if known:
+        log = min(known) > 0
         marks = [(steps.clip, "clipped above")] if steps.clip else []
         clipped = sum(v > steps.clip for v in steps.norms) / len(steps.norms) if steps.clip else 0.0
-        more = f"before clipping; {clipped:.0%} of the steps were clipped" if steps.clip else ""
-        log = min(finite(steps.norms)) > 0
-        title = "Norm of the gradient"
-        drawn.append(figure(title, line_chart(title, [norms], x_label=label, log=log, marks=marks, height=150), more))
+        told = f"{clipped:.0%} of the steps were clipped" if clipped else "no step was clipped"
+        title, lines = "Norm of the gradient", course("", steps.norms, log)
+        svg = line_chart(title, lines, x_label=label, log=log, marks=marks, height=HEIGHT)
+        drawn.append(figure(title, svg, f"before clipping; {told}" if steps.clip else ""))
     return drawn
 
 
@@ -133,7 +153,7 @@ def layers(report: Report) -> str:
         ("Saturated outputs", looks.saturated, "share of outputs at an end of their range"),
     )
     for title, values, more in named_shares:
-        if values:
+        if _largest(values) >= SEEN:
             kept = dict(list(values.items())[:MOST_ROWS])
             ends = _first_and_last(looks.steps)
             made = heat_map(title, list(kept.values()), list(kept), ends=ends)
@@ -143,13 +163,20 @@ def layers(report: Report) -> str:
         ("Norm of the gradient by layer", looks.gradients, "before clipping"),
     ):
         if any(finite(series) for series in values.values()):
-            drawn.append(figure(title, _over_time(title, looks, values), more))
-    return grid(drawn) if drawn else ""
+            drawn.append(figure(title, _over_time(title, looks, values), more + _colours(values)))
+    none = [title.lower() for title, values, _ in named_shares if values and _largest(values) < SEEN]
+    told = f"<p>Next to no {' and '.join(none)} were seen.</p>" if none else ""
+    return told + grid(drawn) if drawn else ""
+
+
+def _largest(values: Layers) -> float:
+    return max((v for series in values.values() for v in finite(series)), default=0.0)
 
 
 def _worst(values: Layers) -> str:
-    name, largest = max(((n, max(finite(v), default=0.0)) for n, v in values.items()), key=lambda pair: pair[1])
-    return f"; at most {largest:.0%} ({name})" if largest >= 0.005 else "; never more than 0.5%"
+    largest = _largest(values)
+    name = next(name for name, series in values.items() if largest in series)
+    return f"; at most {largest:.0%} ({name})"
 
 
 def _first_and_last(steps: Sequence[int]) -> tuple[str, str]:
@@ -159,10 +186,12 @@ def _first_and_last(steps: Sequence[int]) -> tuple[str, str]:
 def updates(report: Report) -> str:
     """The size of a step over that of the weights, by layer (MO02)."""
     looks = report.looks
-    known = {name: finite(v) for name, v in looks.updates.items() if finite(v)}
+    peak = max(looks.rates, default=0.0)
+    high = [i for i, rate in enumerate(looks.rates) if rate >= HIGH * peak]
+    known = {name: _chosen(values, high) for name, values in looks.updates.items() if finite(values)}
     if not known:
         return ""
-    title, more = "Update over weight", "shaded: 0.001 to 0.01, where healthy runs mostly lie"
+    title, more = "Update over weight", f"shaded: 0.001 to 0.01, as is usual{_colours(known)}"
     over = _over_time(title, looks, looks.updates, bands=(GOOD,))
     rows = []
     for name, values in known.items():
@@ -170,8 +199,21 @@ def updates(report: Report) -> str:
         rows.append(Interval(name, ordered[len(ordered) // 2], ordered[0], ordered[-1]))
     by = intervals("Update over weight by layer", rows, log=True, band=GOOD)
     return grid(
-        [figure("Over time", over, more), figure("By layer", by, "median, and range over the run; shaded as beside")]
+        [
+            figure("Over time", over, more),
+            figure("By layer", by, "median and range while the rate was at least a tenth of its peak"),
+        ]
     )
+
+
+def _chosen(values: Sequence[float], index: Sequence[int]) -> list[float]:
+    """The figures at these looks; all where there are none, or a layer was not seen at every look."""
+    whole = bool(index) and index[-1] < len(values)
+    return finite(values[i] for i in index) if whole and finite(values[i] for i in index) else finite(values)
+
+
+def _colours(values: Mapping[str, object]) -> str:
+    return "; colours from the first layer to the last" if len(values) > FEW_LAYERS else ""
 
 
 def _over_time(title: str, looks: Looks, values: Layers, bands: Sequence[tuple[float, float]] = ()) -> str:
@@ -181,5 +223,6 @@ def _over_time(title: str, looks: Looks, values: Layers, bands: Sequence[tuple[f
         n = min(len(series), len(looks.steps))
         at = looks.steps[len(looks.steps) - n :]
         depth = i / (len(values) - 1) if len(values) > FEW_LAYERS else None
-        lines.append(Series(name, at, series[len(series) - n :], i + 1, depth=depth))
-    return line_chart(title, lines, x_label="optimizer step", log=True, bands=bands)
+        keyed = depth is None or depth in (0.0, 1.0)
+        lines.append(Series(name, at, series[len(series) - n :], i + 1, depth=depth, keyed=keyed))
+    return line_chart(title, lines, x_label="optimizer step", log=True, bands=bands, height=HEIGHT)

@@ -8,7 +8,7 @@ from tipsai.core.finding import Finding
 from tipsai.report.rows import Interval, bars, intervals
 from tipsai.report.scale import finite
 from tipsai.report.svg import Series, line_chart
-from tipsai.report.words import escaped, is_number, named, pairs, table
+from tipsai.report.words import SPLITS, escaped, is_number, named, pairs, table
 
 # Figures of one unit that are worth seeing side by side, by check.
 COMPARED: Mapping[str, tuple[str, ...]] = {
@@ -19,6 +19,7 @@ COMPARED: Mapping[str, tuple[str, ...]] = {
     "first-loss": ("first loss", "on the targets", "expected"),
     "fit-few": ("first", "least"),
     "imbalance": ("largest", "smallest"),
+    "input-scale": ("mean", "std", "largest"),
     "leaking-column": ("power", "all others", "base"),
     "near-duplicates": ("near", "valid"),
     "no-validation": ("train", "valid"),
@@ -40,7 +41,7 @@ WIDE = 100.0  # times that figures differ before they stand on a logarithmic axi
 def evidence(finding: Finding) -> str:
     """The figures of a finding as drawings and, for the rest of them, a list; "" without any."""
     rest = dict(finding.evidence)
-    drawn = _compared(finding.code, rest) + _with_interval(rest)
+    drawn = _compared(finding.code, rest) + _with_interval(rest) + _alike(rest)
     for name, value in list(rest.items()):
         made = _drawn(name, value, rest)
         if made:
@@ -69,7 +70,7 @@ def _compared(code: str, rest: dict[str, Any]) -> list[str]:
     if len(names) < 2:
         return []
     values = {name: float(rest.pop(name)) for name in names}
-    title = " and ".join(names) if len(names) == 2 else ", ".join(names[:-1]) + " and " + names[-1]
+    title = listed(names)
     return [_figure(title, bars(title, values, log=_log(values.values())))]
 
 
@@ -100,6 +101,34 @@ def _with_interval(rest: dict[str, Any]) -> list[str]:
     return []
 
 
+def _alike(rest: dict[str, Any]) -> list[str]:
+    """Entries with the same figures, such as the mean and the spread of two splits, in one drawing."""
+    sets = {
+        name: {str(key): float(v) for key, v in value.items()}
+        for name, value in rest.items()
+        if isinstance(value, Mapping) and value and all(map(is_number, value.values()))
+    }
+    for first in sets:
+        same = [name for name in sets if sets[name].keys() == sets[first].keys()]
+        if len(same) < 2:
+            continue
+        values = {f"{key}, {SPLITS.get(name, name)}": sets[name][key] for key in sets[first] for name in same}
+        for name in same:
+            rest.pop(name)
+        title = f"{listed(list(sets[first]))} by {'split' if set(same) <= SPLITS.keys() else 'part'}"
+        return [_figure(title, bars(title, values, log=_log(values.values()) and min(values.values()) > 0))]
+    return []
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words as a sentence has them.
+
+    >>> listed(["a", "b", "c"])
+    'a, b and c'
+    """
+    return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
+
+
 def _drawn(name: str, value: Any, rest: Mapping[str, Any]) -> str:
     """One entry as a drawing; "" where it is no set of figures."""
     title = TITLES.get(str(name), named(str(name)))
@@ -114,7 +143,7 @@ def _drawn(name: str, value: Any, rest: Mapping[str, Any]) -> str:
         return ""
     values = {str(key): v for key, v in value.items()}
     if all(map(is_number, values.values())):
-        if len(values) < 2:
+        if len(values) < 2 and str(name) not in TITLES:
             return ""
         figures = {key: float(v) for key, v in values.items()}
         return _figure(title, bars(title, figures, log=_log(figures.values()) and min(figures.values()) > 0))

@@ -8,7 +8,7 @@ from tipsai.report.contents import Example, Report
 from tipsai.report.course import figure, grid
 from tipsai.report.rows import Interval, heat_map, intervals
 from tipsai.report.svg import Series, line_chart
-from tipsai.report.words import counted, escaped, named, number, pairs, plain, precise, short, table
+from tipsai.report.words import SPLITS, cell, counted, escaped, named, number, plain, short, table
 
 MOST_CLASSES = 12  # of a confusion matrix that can be read on a phone
 TEXT = 600  # characters of an example
@@ -18,7 +18,6 @@ MEANING = {
     "variance": "from training to validation",
     "validation": "from validation to test",
 }
-SPLITS = {"train": "training", "valid": "validation", "test": "test"}
 
 
 # --- gaps and baselines -----------------------------------------------------------------------------------------------
@@ -69,8 +68,8 @@ def baselines(report: Report) -> str:
         figure(measure.capitalize(), intervals(measure.capitalize(), rows), "less is better" * ("error" in measure))
     ]
     if better:
-        made = [_interval(f"than {name}", values, 3) for name, values in better.items()]
-        title = "How much better"
+        made = [_interval(name, values, 3) for name, values in better.items()]
+        title = "How much better than"
         drawn.append(figure(title, intervals(title, made, zero=True), "sure where the interval leaves out zero"))
     unsure = [name for name, values in better.items() if not (len(values) >= 3 and values[1] > 0)]
     told = (
@@ -86,7 +85,7 @@ def baselines(report: Report) -> str:
 
 def confusion(report: Report) -> str:
     """What is taken for what, the pairs confused most, and how well each class is met."""
-    parts = []
+    parts: list[str] = []
     if report.confusion is not None and len(report.confusion.names) > 1:
         parts.append(_matrix(report))
     if report.confused:
@@ -96,13 +95,13 @@ def confusion(report: Report) -> str:
         kept = list(report.classes)[:MOST_CLASSES]
         more = f", the worst {len(kept)} of {len(report.classes)}" if len(kept) < len(report.classes) else ""
         parts.append(table(kept, f"By {next(iter(kept[0]))}{more}", {"n": "items"}))
-    return "".join(parts)
+    return f'<div class="beside">{"".join(parts)}</div>' if parts else ""
 
 
 def _matrix(report: Report) -> str:
     assert report.confusion is not None
     names, counts = list(map(str, report.confusion.names)), report.confusion.counts
-    kept, more = list(range(len(names))), "colour and figure: share of the target's row"
+    kept, more = list(range(len(names))), "a row a target, in percent of its items"
     if len(names) > MOST_CLASSES:
         missed = [sum(counts[i]) + sum(row[i] for row in counts) - 2 * counts[i][i] for i in range(len(names))]
         kept = sorted(sorted(range(len(names)), key=lambda i: -missed[i])[:MOST_CLASSES])
@@ -116,18 +115,14 @@ def _matrix(report: Report) -> str:
     chosen = [short(names[i], 14) for i in kept]
     drawn = heat_map(
         "Confusion matrix: a row a target, a column a prediction, in percent",
-        shares,
+        [[math.sqrt(share) for share in row] for row in shares],  # the root, so that few are seen too
         chosen,
         chosen,
         words=words,
-        x_label="prediction, % of the target",
+        x_label="prediction",
         description="; ".join(said) + ".",
     )
-    return (
-        f'<div class="grid">{figure("What is taken for what", drawn, more)}</div>'
-        if len(kept) <= 6
-        else figure("What is taken for what", drawn, more, wide=True)
-    )
+    return figure("What is taken for what", drawn, more, wide=True)
 
 
 def calibration(report: Report) -> str:
@@ -172,32 +167,72 @@ def examples(report: Report) -> str:
     for heading, items in report.examples.items():
         if not items:
             continue
-        kind = "pictures" if items[0].picture else "texts" if items[0].text else "rows"
+        kind = "pictures" if items[0].picture else "texts" if items[0].text else "plain"
+        if kind == "plain" and items[0].row:
+            parts.append(f"<h3>{escaped(heading)}</h3>{_rows(heading, items)}")
+            continue
         shown = "".join(f"<li>{_example(item)}</li>" for item in items)
         parts.append(f'<h3>{escaped(heading)}</h3><ul class="examples {kind}">{shown}</ul>')
     return "".join(parts)
 
 
+def _rows(heading: str, items: Sequence[Example]) -> str:
+    """Rows of a table, turned so that each is a column: there are few of them, and their own columns may be many."""
+    heads = "".join(f'<th scope="col"{_wrong(item)}>{escaped(_both(item.told) or "item")}</th>' for item in items)
+    told = dict.fromkeys(name for item in items for name in item.told if name not in ("target", "prediction"))
+    names = list(dict.fromkeys(name for item in items for name in item.row))
+    lines = [_line(named(name), [item.told.get(name) for item in items], "told") for name in told]
+    lines += [_line(name, [item.row.get(name) for item in items]) for name in names[:COLUMNS]]
+    left = len(names) - COLUMNS
+    more = f'<p class="quiet">and {counted(left, "column")} more</p>' if left > 0 else ""
+    return (
+        f'<div class="scroll items" tabindex="0" role="region" aria-label="{escaped(heading)}"><table>'
+        f"<caption>target → prediction, an item a column</caption><thead><tr><td></td>{heads}</tr></thead>"
+        f"<tbody>{''.join(lines)}</tbody></table></div>{more}"
+    )
+
+
+def _line(name: str, values: Sequence[Any], kind: str = "") -> str:
+    cells = "".join(f"<td>{cell(value)}</td>" for value in values)
+    classed = f' class="{kind}"' if kind else ""
+    return f'<tr{classed}><th scope="row">{escaped(short(name, 40))}</th>{cells}</tr>'
+
+
+def _wrong(item: Example) -> str:
+    return ' class="wrong"' if item.wrong else ""
+
+
+def _both(told: Mapping[str, Any]) -> str:
+    """The target and the prediction, where they are known."""
+    target, said = told.get("target"), told.get("prediction")
+    if said is None:
+        return _said(target) if target is not None else ""
+    return f"{_said(target)} → {_said(said)}"
+
+
 def _example(item: Example) -> str:
-    told, parts = dict(item.told), []
-    target, said = told.pop("target", None), told.pop("prediction", None)
-    both = f"{_said(target)} → {_said(said)}" if said is not None else _said(target) if target is not None else ""
+    both, parts = _both(item.told), []
+    told = {name: v for name, v in item.told.items() if name not in ("target", "prediction", "name")}
+    name = str(item.told.get("name", ""))
     if item.picture:
-        words = f"target {_said(target)}, prediction {_said(said)}" if both else f"item {told.get('position', '')}"
-        parts.append(f'<img src="{escaped(item.picture)}" alt="{escaped(words)}" loading="lazy">')
+        words = f"target {_said(item.told.get('target'))}, prediction {_said(item.told.get('prediction'))}"
+        words = words if both else name or f"item {told.get('position', '')}"
+        small = ' class="small"' if item.picture.startswith("data:image/png") else ""
+        parts.append(f'<img src="{escaped(item.picture)}" alt="{escaped(words)}"{small}>')
     if both:
         parts.append(f'<p class="said{" wrong" * item.wrong}">{escaped(both)}</p>')
+    if name:
+        told.pop("position", None)
     rest = [
-        f"{named(name)} {precise(name, v) if not isinstance(v, str) else v}" for name, v in told.items() if _known(v)
+        named(key) + ("" if v is True else f" {v if isinstance(v, str) else number(v)}")
+        for key, v in told.items()
+        if _known(v)
     ]
-    parts.append(f'<p class="quiet">{escaped(", ".join(rest))}</p>' if rest else "")
+    lines = [", ".join(rest), short(name, 40)]
+    parts += [f'<p class="quiet">{escaped(line)}</p>' for line in lines if line]
     if item.text:
         cut = item.text if len(item.text) <= TEXT else item.text[:TEXT] + "…"
         parts.append(f"<blockquote>{escaped(cut)}</blockquote>")
-    if item.row:
-        kept = dict(list(item.row.items())[:COLUMNS])
-        left = len(item.row) - len(kept)
-        parts.append(pairs(kept) + (f'<p class="quiet">and {counted(left, "column")} more</p>' if left else ""))
     return "".join(parts)
 
 

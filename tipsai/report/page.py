@@ -56,9 +56,9 @@ def verdict(findings: Sequence[Finding], looked: Sequence[str]) -> tuple[str, st
     """
     n = {severity: sum(f.severity == severity for f in findings) for severity in SEVERITIES}
     if n["error"]:
-        they = "it is mended" if n["error"] == 1 else "they are mended"
-        more = f" {counted(n['warning'], 'warning')} beside." if n["warning"] else ""
-        return f"{counted(n['error'], 'error')}: this result is not sound until {they}.{more}", "error"
+        mended = "the error is mended" if n["error"] == 1 else "the errors are mended"
+        more = f" and {counted(n['warning'], 'warning')}" if n["warning"] else ""
+        return f"{counted(n['error'], 'error')}{more}: the result is not sound until {mended}.", "error"
     if n["warning"]:
         return f"{counted(n['warning'], 'warning')}: the run is sound, and could be better.", "warning"
     if not looked and not findings:
@@ -126,7 +126,8 @@ def _sentence(message: str) -> str:
 
 
 def _configuration(report: Report) -> str:
-    rows = [outcome.settings_row(row) for row in report.settings]
+    ordered = sorted(report.settings, key=lambda row: not row.get("overridden"))  # what is yours first
+    rows = [outcome.settings_row(row) for row in ordered]
     yours = sum(bool(row.get("overridden")) for row in report.settings)
     caption = f"{counted(len(rows), 'setting')}, {yours or 'none'} of them yours"
     fits = table([dict(row) for row in report.fits], counted(len(report.fits), "fit"))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 BEYOND = 1e150  # larger numbers would overflow where they are subtracted and squared
+LEAST = 1e-300  # that a logarithmic axis knows
 BINS = 240  # of a thinned series
 
 
@@ -41,7 +42,7 @@ class Scale:
         """The place of a figure; what lies outside is put at the end it lies beyond."""
         low, high = self.low, self.high
         if self.log:
-            low, high, value = math.log(low), math.log(high), math.log(max(value, 1 / BEYOND))
+            low, high, value = math.log(low), math.log(high), math.log(max(value, LEAST))
         share = min(max((value - low) / (high - low), 0.0), 1.0)
         return self.start + share * (self.end - self.start)
 
@@ -99,11 +100,11 @@ def _log_ticks(low: float, high: float, n: int) -> list[float]:
     if len(decades) >= 2:
         return decades[:: -(-len(decades) // n)]
     base = math.floor(math.log10(low))
-    for multiples in ((1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
+    for multiples in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
         found = [m * 10.0**e for e in (base, base + 1) for m in multiples if low <= m * 10.0**e <= high]
         if len(found) >= 2:
             return found
-    return [float(f"{v:.2g}") for v in (low, high)]
+    return [low, high]
 
 
 # --- long series ------------------------------------------------------------------------------------------------------

@@ -76,24 +76,26 @@ body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.55 system-ui,
 main,header.top,footer{max-width:1120px;margin:0 auto;padding:0 20px}
 header.top{padding-top:40px}
 h1{font-size:1.35rem;line-height:1.25;font-weight:650;margin:0}
-h2{font-size:1.15rem;line-height:1.3;font-weight:650;margin:0 0 4px}
+h2{font-size:1.2rem;line-height:1.3;font-weight:650;margin:0 0 14px}
 h3{font-size:1rem;line-height:1.35;font-weight:600;margin:0}
 p{margin:0 0 10px;max-width:46rem}
 .quiet{color:var(--muted);font-size:.9rem}
 section{margin:48px 0 0}
-section>.quiet:first-of-type{margin-bottom:16px}
+section>h2+.quiet{margin:-8px 0 16px}
 .verdict{font-size:1.5rem;line-height:1.3;font-weight:600;letter-spacing:-.01em;margin:18px 0 6px;max-width:44rem}
 .verdict.error{color:var(--error)}.verdict.warning{color:var(--warning)}.verdict.fine{color:var(--fine)}
 nav{display:flex;flex-wrap:wrap;gap:2px 18px;margin:22px 0 0;font-size:.9rem}
 a{color:var(--advice);text-decoration:none}a:hover,a:focus-visible{text-decoration:underline}
-.figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,148px),1fr));gap:12px;margin:24px 0 0;padding:0}
+.figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,134px),1fr));gap:12px;margin:24px 0 0;padding:0}
 .figures>div{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px 14px;min-width:0}
 .figures dt{color:var(--muted);font-size:.82rem;line-height:1.3}
 .figures dd{margin:2px 0 0;font-size:1.3rem;line-height:1.3;font-weight:600}
 .figures svg{margin-top:6px;height:26px;width:100%}
 .grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,320px),1fr));gap:20px}
 figure{margin:0;min-width:0;background:var(--card);border:1px solid var(--line);border-radius:10px;padding:14px 14px 10px}
-figure.wide{max-width:620px}
+figure.wide{flex:1 1 320px;max-width:460px}
+.beside{display:flex;flex-wrap:wrap;gap:24px 44px;align-items:flex-start}
+.beside .scroll{margin:0}
 figcaption{font-size:.92rem;font-weight:600;line-height:1.35;margin:0 0 8px}
 figcaption span{display:block;font-weight:400;color:var(--muted);font-size:.85rem}
 svg{display:block;width:100%;height:auto;overflow:visible}
@@ -105,7 +107,7 @@ svg .base{stroke:var(--muted);stroke-width:1}
 svg .rule{stroke:var(--muted);stroke-width:1;stroke-dasharray:3 3}
 svg .band{fill:var(--fine);fill-opacity:.13}
 svg .line{fill:none;stroke:var(--tone);stroke-width:1.8;stroke-linejoin:round;stroke-linecap:round}
-svg .thin{stroke-width:1.2}
+svg .faint{stroke-width:1;opacity:.4}
 svg .area{fill:var(--tone);fill-opacity:.2;stroke:none}
 svg .dot,svg .bar{fill:var(--tone)}
 svg .span{stroke:var(--tone);stroke-width:2;stroke-linecap:round}
@@ -116,26 +118,33 @@ padding:16px 18px;margin:0 0 16px}
 .finding.error{--mark:var(--error)}.finding.warning{--mark:var(--warning)}.finding.advice{--mark:var(--advice)}
 .finding header{display:flex;flex-wrap:wrap;align-items:baseline;gap:2px 12px;margin-bottom:6px}
 .finding .severity{color:var(--mark);font-weight:650}
-.finding p{margin-bottom:10px}
+.finding p{margin-bottom:10px}.finding p.why{margin:8px 0 0}
 .evidence{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,280px),1fr));gap:6px 28px;margin:12px 0 2px;align-items:start}
 .evidence figure{border:0;padding:0;background:none;max-width:440px}
 .evidence figcaption{font-size:.85rem}
+.evidence .pairs{grid-template-columns:repeat(auto-fill,minmax(118px,1fr));gap:6px 18px}
+.facts{margin-top:16px}
 .fix{margin:10px 0 0}
 .fix span{display:block;color:var(--muted);font-size:.85rem;margin-bottom:3px}
 pre{margin:0;background:var(--code);border-radius:7px;padding:10px 12px;white-space:pre-wrap;overflow-wrap:anywhere}
 code,pre{font:.86rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
-.pairs{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,190px),1fr));gap:8px 22px;margin:0}
+.pairs{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,150px),1fr));gap:8px 22px;margin:0}
 .pairs>div{min-width:0}
 .pairs dt{color:var(--muted);font-size:.82rem;line-height:1.3}
 .pairs dd{margin:0;font-size:.92rem;line-height:1.4;overflow-wrap:anywhere}
 .scroll{overflow-x:auto;max-width:100%;margin:0 0 20px;border-radius:6px}
 .scroll:focus-visible{outline:2px solid var(--advice);outline-offset:2px}
 table{border-collapse:collapse;font-size:.9rem;line-height:1.45}
-caption{text-align:left;font-weight:600;padding:0 0 6px}
+caption{text-align:left;font-weight:600;padding:0 0 6px;white-space:nowrap}
 th,td{text-align:left;vertical-align:top;padding:6px 22px 6px 0;border-bottom:1px solid var(--line)}
 th{font-weight:500;color:var(--muted);font-size:.84rem;white-space:nowrap}
 td.num,th.num{text-align:right}
-.examples{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,var(--least,250px)),1fr));gap:16px;margin:12px 0 24px;padding:0;list-style:none}
+section>h3{margin:0 0 10px}
+.items td,.items th{padding:4px 18px 4px 0}.items td{max-width:15rem;overflow-wrap:anywhere}
+.items th{white-space:normal}.items thead th{color:var(--ink);font-weight:600;min-width:5.5rem}
+.items tbody th{position:sticky;left:0;background:var(--paper);max-width:11rem}.items caption{font-weight:400;color:var(--muted)}
+.items .wrong,.items thead .wrong{color:var(--error)}.items .told td{font-weight:600}
+.examples{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,var(--least,250px)),1fr));gap:16px;margin:0 0 28px;padding:0;list-style:none}
 .examples.pictures{--least:150px}
 .examples.texts{--least:330px}
 .examples li{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px 14px;min-width:0}
@@ -144,17 +153,17 @@ td.num,th.num{text-align:right}
 .examples .said{font-weight:600;line-height:1.4;margin:0}
 .examples .wrong{color:var(--error)}
 .examples blockquote{margin:8px 0 0;font-size:.92rem;white-space:pre-wrap;overflow-wrap:anywhere}
-.examples .pairs{--gap:6px;grid-template-columns:repeat(auto-fill,minmax(96px,1fr));gap:6px 14px;margin-top:8px}
-.examples .pairs dt{font-size:.76rem}.examples .pairs dd{font-size:.86rem}
+.examples .quiet{font-size:.84rem;line-height:1.4;margin:3px 0 0}
 footer{margin-top:56px;padding-bottom:40px;color:var(--muted);font-size:.85rem}
 @media (max-width:520px){.verdict{font-size:1.25rem}section{margin-top:38px}header.top{padding-top:24px}
 main,header.top,footer{padding-left:16px;padding-right:16px}.examples.pictures{--least:130px}}
 @media print{body{background:#fff;font-size:10.5pt}nav{display:none}section{margin-top:22pt}
-main,header.top,footer{max-width:none;padding:0}header.top{padding-top:0}
+main,header.top,footer{max-width:none;padding:0 1px}header.top{padding-top:0}
 h2{break-after:avoid}h3{break-after:avoid}
 figure,.finding,.examples li,.figures>div{break-inside:avoid}
 .scroll{overflow:visible}table{font-size:9pt}th,td{padding-right:12pt}
-.grid{grid-template-columns:repeat(2,1fr)}.figures{grid-template-columns:repeat(4,1fr)}
+.grid{grid-template-columns:repeat(2,minmax(0,1fr))}.figures{grid-template-columns:repeat(4,minmax(0,1fr))}
+.items tbody th{position:static;background:none;max-width:none}footer{margin-top:14pt;padding:0}
 *{-webkit-print-color-adjust:exact;print-color-adjust:exact}@page{margin:16mm}}
 """
 

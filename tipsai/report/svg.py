@@ -30,6 +30,8 @@ class Series:
         high: likewise.
         dots: whether each figure has a dot; intervals then are bars, else an area.
         depth: in place of the tone, from 0 for the first of an order to 1 for its last.
+        keyed: whether it stands in the legend.
+        faint: whether it is drawn thin and pale.
         line: whether the figures are joined.
     """
 
@@ -42,6 +44,8 @@ class Series:
     dots: bool = False
     depth: float | None = None
     line: bool = True
+    keyed: bool = True
+    faint: bool = False
 
 
 def opened(width: float, height: float, title: str, description: str) -> str:
@@ -109,7 +113,8 @@ def line_chart(
     if not shown:
         return empty(title)
     named = [s for s in shown if s.name]
-    keys, top = _legend(named) if legend and len(named) > 1 else ("", 6.0)
+    keyed = [s for s in named if s.keyed]
+    keys, top = _legend(keyed) if legend and len(keyed) > 1 else ("", 6.0)
     spread = [v for s in shown for part in (s.y, s.low, s.high) for v in part]
     if span is None:
         spread += [v for v, _ in marks] + [v for ends in bands for v in ends]
@@ -163,10 +168,10 @@ def _foot(x: Scale, bottom: float, label: str) -> list[str]:
     return drawn
 
 
-def _legend(named: Sequence[Series]) -> tuple[str, float]:
+def _legend(keyed: Sequence[Series]) -> tuple[str, float]:
     """The names with their colours, in as many lines as they need; and where the plot begins."""
     drawn, x, y = [], 0.0, 10.0
-    for one in named:
+    for one in keyed:
         words = short(one.name, 44)
         width = 24 + CHARACTER * len(words)
         if x and x + width > WIDTH:
@@ -213,7 +218,7 @@ def _drawn(one: Series, x: Scale, y: Scale) -> list[str]:
             runs.append([])
     known = [run for run in runs if run]
     if one.line:
-        kind = "line thin" if len(places) > 100 and not one.low else "line"
+        kind = "line faint" if one.faint else "line"
         drawn += [_polyline(run, kind) for run in known if len(run) > 1]
     alone = not one.dots and sum(map(len, known)) == 1
     if one.dots or alone:

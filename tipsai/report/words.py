@@ -10,7 +10,7 @@ from typing import Any, TypeGuard
 # What XML 1.0 forbids, and halves of a pair that no file can hold.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 _UNITS = {"n": "items", "rmse": "RMSE", "mae": "MAE", "roc_auc": "ROC AUC", "iou": "IoU", "f1": "F1", "lr": "LR"}
-_PARTS = {"valid": "validation", "train": "training", "test": "test"}
+SPLITS = {"train": "training", "valid": "validation", "test": "test"}
 
 
 def escaped(text: object) -> str:
@@ -59,7 +59,7 @@ def precise(name: str, value: Any) -> str:
         return (
             f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds:.0f} s" if minutes else f"{seconds:.1f} s"
         )
-    if isinstance(value, float) and math.isfinite(value) and 1e-3 <= abs(value) < 1e4 and value != round(value):
+    if isinstance(value, float) and math.isfinite(value) and 1e-3 <= abs(value) < 1e3 and value != round(value):
         return f"{value:.4g}".replace("-", "−")
     return number(value)
 
@@ -75,8 +75,8 @@ def named(name: str) -> str:
     if name == "train_seconds":
         return "training time"
     part, _, rest = name.partition("_")
-    if part in _PARTS and rest:
-        return f"{_PARTS[part]} {_UNITS.get(rest, rest.replace('_', ' '))}"
+    if part in SPLITS and rest:
+        return f"{SPLITS[part]} {_UNITS.get(rest, rest.replace('_', ' '))}"
     return _UNITS.get(name, name.replace("_", " "))
 
 
