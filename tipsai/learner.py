@@ -148,7 +148,8 @@ class Learner:
         self.compute_loss, self.output = compute_loss, output
         self.loss_fn = losses.as_loss(loss_fn) if loss_fn is not None else self._default_loss()
         self.metrics = _metrics(metrics, self.device)
-        self.callbacks, self.doctor = list(callbacks), Doctor(checks, silent)
+        brought = dict.fromkeys(check for block in dls.blocks or () for check in block.checks)  # each once
+        self.callbacks, self.doctor = list(callbacks), Doctor([*brought, *checks], silent)
         bind(self.callbacks)  # a misspelt event is an error now, not after an hour of preparation
         optim.recipe(opt)  # and so is an unknown name
         self.layer_groups = optim.layer_groups(model, splitter)

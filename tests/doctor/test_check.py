@@ -11,7 +11,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from tipsai import DataLoaders
-from tipsai.doctor import CHECKS, Check, Findings, Verdict
+from tipsai.data.block import CategoryBlock, DataBlock
+from tipsai.doctor import CHECKS, TRAINING, Check, Findings, Verdict
 
 
 def run(seed=0, **options):
@@ -19,12 +20,51 @@ def run(seed=0, **options):
 
 
 def test_codes_are_unique_and_every_check_names_a_tip():
+    from tipsai.tabular.table import TableBlock
+    from tipsai.text.blocks import TextBlock
     from tipsai.tips import TIPS
+    from tipsai.vision.blocks import ImageBlock
 
-    assert len({check.code for check in CHECKS}) == len(CHECKS)
-    for check in CHECKS:
+    everything = [*CHECKS, *TRAINING, *TableBlock.checks, *TextBlock.checks, *ImageBlock.checks]
+    codes = {check.code for check in everything}
+    assert len(codes) == len(everything)
+    for check in everything:
         assert check.tip in TIPS, f"{check.code}: {check.tip}"
-        assert set(check.unless) <= {other.code for other in CHECKS}, check.code
+        assert f"{check.code}" in TIPS[check.tip].applied, f"tips.py: {check.tip} does not name {check.code}"
+        assert set(check.unless) <= codes, check.code
+
+
+class Checked(CategoryBlock):
+    """A field whose kind brings checks of its own."""
+
+    checks = (
+        Check(
+            "of-the-field",
+            "data",
+            "DA12",
+            lambda ctx: {"rows": ctx.dls.train.n_items},
+            lambda f: [Verdict("advice", "data")],
+        ),
+        Check(
+            "of-its-training",
+            "training",
+            "MO04",
+            lambda r: {} if r.ended else None,
+            lambda f: [Verdict("advice", "fit")],
+        ),
+    )
+
+
+def test_checks_of_the_datas_blocks_are_made_once_and_can_be_silenced():
+    x, y = blobs(0)
+    dls = DataBlock((Checked(), Checked())).dataloaders([(int(k), int(k)) for k in y], bs=32)
+    model = nn.Sequential(nn.Embedding(3, 3), nn.Flatten(1))
+    learn = learner(dls, model, 0)
+    only = [check.code for check in CHECKS]
+    assert [f.message for f in learn.check(silent=only, progress=False)] == ["data"]
+    assert learn.check(silent=[*only, "of-the-field"], progress=False) == []
+    learn.fit(1, progress=False)
+    assert [f.message for f in learn.findings if f.code == "of-its-training"] == ["fit"]
 
 
 def test_a_check_before_or_between_fits_changes_no_bit():

@@ -29,6 +29,7 @@ class Block:
     draws = False  # whether draw has something to draw; else values are read
     beside = False  # whether target and prediction are drawn in a picture each
     n_out: int | None = None  # outputs that a model needs for this field as a target; None: unknown
+    checks: Sequence[Any] = ()  # what the doctor looks at where there is such a field: doctor.Check, data and training
 
     def fit(self, items: Sequence[Any]) -> Self:
         """Fits the processors, each on what the one before it makes of the training items."""
