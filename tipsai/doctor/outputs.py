@@ -15,6 +15,7 @@ from tipsai.doctor.context import Context, class_axis
 from tipsai.losses import BinaryCrossEntropy, CrossEntropy, ElementwiseLoss
 
 OFF = 0.2  # of the first loss
+MASKED = 7.0  # nats below its even share: a class that is never nearer is masked, unless a target names it
 
 
 def _said(ctx: Context) -> tuple[Tensor, Tensor] | None:
@@ -38,8 +39,9 @@ def _first(ctx: Context) -> Figures | None:
     axis = class_axis(ctx.loss_fn, pred, y)
     if axis is not None and _fits(ctx, pred, y):
         logs = pred.movedim(axis, -1).flatten(0, -2).log_softmax(-1)
-        finite = logs.clamp(min=-1e3)  # a masked class (LM05) counts for no class at all
-        live = (logs > -1e3).any(0)
+        finite = logs.clamp(min=-1e3)
+        live = logs.amax(0) > -math.log(logs.shape[1]) - MASKED  # a masked class (LM05) counts for no class at all
+        live[y[(y >= 0) & (y < len(live))] if not y.is_floating_point() else slice(None)] = True
         n = int(live.sum())
         if n < 2:
             return None

@@ -25,7 +25,7 @@ def features(batch: Batch) -> Tensor:
         if t.ndim == 4 and t.is_floating_point():
             coarse = F.adaptive_avg_pool2d(t.float(), 4).flatten(1)
             parts += [coarse, t.float().flatten(2).mean(2), t.float().flatten(2).std(2)]
-        elif t.is_floating_point() or t.dtype == torch.bool:
+        elif t.is_floating_point() or t.dtype in (torch.bool, torch.uint8):  # of a table, flags of what is missing
             flat = t.float().reshape(len(t), -1)
             parts.append(flat[:, :: max(1, flat.shape[1] // COLUMNS)][:, :COLUMNS])
         elif t.ndim == 2 and t.shape[1] > 1:

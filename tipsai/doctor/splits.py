@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ TEST_LOOKS = Check("test-looks", "data", "DA14", _looks, _judge_looks)
 
 def _file_digests(paths: Sequence[Any], most: int = 20_000) -> list[bytes] | None:
     """A digest of each file's contents; None where items are no files, or too much to read."""
-    if not paths or len(paths) > most or not isinstance(paths[0], str | Path) or not Path(paths[0]).is_file():
+    if not paths or len(paths) > most or not isinstance(paths[0], str | Path) or not os.path.isfile(paths[0]):
         return None
     return [hashlib.blake2b(Path(path).read_bytes(), digest_size=12).digest() for path in paths]
 
