@@ -37,6 +37,11 @@ TIPS = {
             "tool: vision_learner(mixup=0.4, cutmix=1.0), tabular_learner(mixup=0.4), tipsai.MixUp; off by default",
         ),
         Tip(
+            "TR04",
+            "Mixed precision frees memory: raise the batch size, and the learning rate with it.",
+            "default: Learner(precision='auto'), bf16 on a GPU that has it; check memory-mostly-empty, in training on CUDA",
+        ),
+        Tip(
             "TR05",
             "Overfit the training data first, then regularise.",
             "check gaps, after training: which of the two stages a run is in, and the next step",
@@ -97,6 +102,11 @@ TIPS = {
             "default: Learner(seed=...), fit(checkpoint=...), the artifact's manifest, learn.report(): how to reproduce",
         ),
         Tip(
+            "TR18",
+            "Early, metrics move together, later they part: choose the one that matters, and guard the rest.",
+            "tool: fit(final='best', monitor=...); check metric-and-guards, in training",
+        ),
+        Tip(
             "TR22",
             "Do not decide by training accuracy.",
             "default: a training figure is refused as monitor; check no-validation",
@@ -109,12 +119,12 @@ TIPS = {
         Tip(
             "DA02",
             "Look at what every stage puts out.",
-            "tool: DataBlock.summary, dls.show_batch, ImageDataLoaders.show_transforms",
+            "tool: DataBlock.summary, dls.show_batch, ImageDataLoaders.show_transforms; check long-texts-cut",
         ),
         Tip(
             "DA03",
             "Pictures below 96 pixels behave differently; what 128 teaches carries over to larger ones.",
-            "default: a network of their own for pictures of up to 96 pixels; tool: vision_learner(progressive=True), dls.resized, a finding",
+            "default: a network of their own for pictures of up to 96 pixels; tool: vision_learner(progressive=True), dls.resized; check small-pictures",
         ),
         Tip("DA04", "Make toy problems whose best score is known.", "tool: tipsai.toys"),
         Tip(
@@ -167,7 +177,7 @@ TIPS = {
         Tip(
             "DA15",
             "Look for leaks: items on both sides of the split, columns that give the target away.",
-            "checks duplicates, near-duplicates, leaking-column, identifier",
+            "checks duplicates, near-duplicates, leaking-column, identifier; of tables groups-across-split, dates-across-split",
         ),
         Tip(
             "DA17",
@@ -242,7 +252,8 @@ TIPS = {
         Tip(
             "AR03",
             "Start from pre-trained weights, with lower rates for them; the fewer the data, the more.",
-            "default: vision_learner for pictures above 96 pixels, a rate for each layer group; tool: learn.fine_tune, freeze_to, a finding",
+            "default: vision_learner for pictures above 96 pixels, a rate for each layer group; tool: learn.fine_tune, freeze_to; "
+            "checks no-pretrained-weights, far-from-pretraining",
         ),
         Tip(
             "AR04",
@@ -277,7 +288,8 @@ TIPS = {
         Tip(
             "LM05",
             "Tokens that training never saw must get a probability near zero.",
-            "default: language_model_learner masks their logits; a finding where validation text has unknown tokens, and perplexity with and without them",
+            "default: language_model_learner masks their logits, and gives perplexity with and without unknown tokens; check unknown-tokens: "
+            "their rate in each split against what new text of the kind would have",
         ),
         Tip(
             "TA01",
@@ -287,7 +299,7 @@ TIPS = {
         Tip(
             "TA02",
             "Encode nominal text by its spelling, so that typos and unseen values mean something.",
-            "default: TabularDataLoaders.from_df(text=True)",
+            "default: TabularDataLoaders.from_df(text=True); checks dirty-categories, unknown-categories",
         ),
     )
 }

@@ -16,6 +16,7 @@ from tipsai.frame.read import as_frame, read_parts, read_table
 from tipsai.frame.targets import TASK_OF, encode_target, fit_target, parts_of, row_weights, target_block, target_names
 from tipsai.tabular import defaults
 from tipsai.tabular.infer import Kind, describe, infer_kinds
+from tipsai.tabular.raw import Raw, sampled
 from tipsai.tabular.table import TableBlock
 
 log = logging.getLogger("tipsai")
@@ -27,10 +28,14 @@ class TabularDataLoaders(DataLoaders):
     Attributes:
         kinds: what each column was taken for, and why; describe() shows them.
         task: "classification", "regression" or "multilabel".
+        raw: a sample of each split's rows as they were read, without targets.
+        drawn: whether validation rows were drawn at random.
     """
 
     kinds: list[Kind]
     task: str
+    raw: Mapping[str, Raw]
+    drawn: bool = False
 
     @classmethod
     def from_df(
@@ -93,6 +98,9 @@ class TabularDataLoaders(DataLoaders):
             made._fit(parts["train"], targets, kinds or {}, ignore, weights, text)
         made._say(len(df), parts)
         made._encode(parts, targets, weights, bs)
+        own = [*targets, *([weights] if weights else [])]
+        made.raw = {name: sampled(frame, own) for name, frame in parts.items() if len(frame)}
+        made.drawn = valid_df is None and splitter is None
         return made
 
     def _fit(
@@ -151,7 +159,7 @@ class TabularDataLoaders(DataLoaders):
     def for_prediction(cls, blocks: tuple[Block, Block]) -> Self:
         """Loaders without rows, for a reloaded model."""
         made = cls(None, blocks=blocks)
-        made.kinds, made.task = [], TASK_OF[type(blocks[1])]
+        made.kinds, made.task, made.raw = [], TASK_OF[type(blocks[1])], {}
         return made
 
     @property

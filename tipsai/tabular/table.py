@@ -14,6 +14,7 @@ from tipsai.core.state import Batch
 from tipsai.data.block import Block
 from tipsai.data.processor import Processor
 from tipsai.frame.values import numbers_of
+from tipsai.tabular.checks import CHECKS
 from tipsai.tabular.columns import Boolean, Category, Date, Number, to_dates
 from tipsai.tabular.infer import Kind
 
@@ -77,6 +78,8 @@ class TableBlock(Block):
     Attributes:
         columns: the processor of each input column, by name, in the order of training.
     """
+
+    checks = CHECKS
 
     def __init__(self) -> None:
         self.columns: dict[str, Processor] = {}
