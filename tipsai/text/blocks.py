@@ -9,6 +9,8 @@ from torch import Tensor
 
 from tipsai.core.state import IGNORED, Loss
 from tipsai.data.block import Block
+from tipsai.text import checks
+from tipsai.text.defaults import LONGEST
 from tipsai.text.losses import TokenLoss
 from tipsai.text.ngrams import NGrams
 from tipsai.text.tokenizers import CharTokenizer, Tokenizer, Tokens, WordTokenizer, described, tokenizer_from
@@ -21,6 +23,8 @@ class TokenBlock(Block):
         tokenizer: fitted.
         block_size: tokens of context.
     """
+
+    checks = checks.TOKENS
 
     def __init__(self, tokenizer: Tokenizer, block_size: int) -> None:
         self.tokenizer, self.block_size = tokenizer, block_size
@@ -77,7 +81,11 @@ class TextBlock(Block):
         most: tokens of a text that the network sees, from its beginning; its n-grams are those of the whole.
     """
 
-    def __init__(self, columns: Sequence[str] = ("text",), tokenizer: Tokenizer | None = None, most: int = 400) -> None:
+    checks = checks.TEXTS
+
+    def __init__(
+        self, columns: Sequence[str] = ("text",), tokenizer: Tokenizer | None = None, most: int = LONGEST
+    ) -> None:
         self.columns, self.most = list(columns), most
         self.given = tokenizer is not None
         self.tokenizer = tokenizer or WordTokenizer(lower=True, spaces=False)

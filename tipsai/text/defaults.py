@@ -69,6 +69,7 @@ def peak_lr(n_parameters: int) -> float:
 
 
 BS_TEXTS = 64  # labelled texts a batch
+LONGEST = 400  # tokens of a labelled text that the network sees
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from tipsai.core.errors import DataError, SettingError, listing
+from tipsai.core.errors import DataError, SettingError, listing, require_positive
 from tipsai.data.block import Block
 from tipsai.data.dataloaders import DataLoaders
 from tipsai.data.loaders import EVAL_ROWS, Loader, RowLoader, check_bs
@@ -52,6 +52,7 @@ class LabelledText(DataLoaders):
         test_df: pd.DataFrame | None = None,
         task: str | None = None,
         tokenizer: Tokenizer | None = None,
+        longest: int = defaults.LONGEST,
         aug: TextAugmentation | None = None,
         splitter: Callable[[pd.DataFrame], Split] | None = None,
         valid: float | None = None,
@@ -69,6 +70,7 @@ class LabelledText(DataLoaders):
             task: "classification", "regression" or "multilabel"; told from the target by default.
             tokenizer: a fitted one, such as a language model's, lm.dls.tokenizer, where the classifier is to start from it;
                 by default the words of the training texts.
+            longest: tokens of a text that the network sees, from its beginning; n-grams count all of it.
             aug: changes of the training texts (DA18); none by default.
             splitter: from the frame to a Split.
             valid: the share of rows drawn for validation.
@@ -78,7 +80,9 @@ class LabelledText(DataLoaders):
         Raises:
             DataError: there is nothing to learn from, or the target is unfit.
             ColumnError: columns are not there.
+            SettingError: longest is not above 0.
         """
+        require_positive("longest", longest)
         columns = [text] if isinstance(text, str) else list(text)
         targets = target_names(target)
         both = sorted({*columns} & {*targets})
@@ -100,7 +104,7 @@ class LabelledText(DataLoaders):
         fit_target(y_block, parts["train"], targets)
         if not any(made.items["train"]):
             raise DataError(f"there is no text in {listing(columns)}: every row is empty or missing.")
-        made.blocks = (TextBlock(columns, tokenizer).fit(made.items["train"]), y_block)
+        made.blocks = (TextBlock(columns, tokenizer, longest).fit(made.items["train"]), y_block)
         n_train = len(made.items["train"])
         made.base_bs = defaults.BS_TEXTS
         size = made.base_bs if bs is None else check_bs(bs)

@@ -194,23 +194,12 @@ class RunningText(DataLoaders):
                 )
             )
             log.warning("%s", self.findings[-1])
-        for split, counts in self.counts.items():
-            if split != "train" and counts["unknown"] > 0.001 * counts["tokens"]:
-                self.findings.append(
-                    Finding(
-                        "unknown-tokens",
-                        "LM05",
-                        "advice",
-                        f"{counts['unknown'] / counts['tokens']:.2%} of the {split} tokens are unknown in training.",
-                        counts,
-                        "tokenizer='byte' or 'bpe' knows every text.",
-                    )
-                )
-                log.warning("%s", self.findings[-1])
 
     def _say(self, parts: dict[str, list[Span]]) -> None:
         sizes = ", ".join(
-            f"{c['tokens']:,} {name}" + (f" of {len(parts[name]):,} texts" if len(parts[name]) > 1 else "")
+            f"{c['tokens']:,} {name}"
+            + (f" of {len(parts[name]):,} texts" if len(parts[name]) > 1 else "")
+            + (f" ({c['unknown'] / c['tokens']:.2%} unknown)" if c["unknown"] else "")
             for name, c in self.counts.items()
         )
         coder = self.tokenizer
