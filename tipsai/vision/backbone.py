@@ -59,7 +59,12 @@ class OnBody(nn.Module):
         freeze_bn: its batch norms use the statistics that they came with, in training too; their scales and shifts learn.
         arguments: of `build`, as plain JSON and without weights to fetch, to make the model again; None for a module of
             your own, which no name can make.
+
+    Attributes:
+        trained: whether the body brought trained weights; None where that is not known.
     """
+
+    trained: bool | None = None
 
     def __init__(self, body: nn.Module, freeze_bn: bool = False, arguments: dict[str, Any] | None = None) -> None:
         super().__init__()

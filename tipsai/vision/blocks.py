@@ -14,6 +14,7 @@ from tipsai.data.processor import Labels, Standardize
 from tipsai.losses import CrossEntropy, MeanSquaredError
 from tipsai.plot import BLUE, ORANGE, colours
 from tipsai.vision.augment import Kind
+from tipsai.vision.checks import CHECKS
 from tipsai.vision.read import read_image, read_mask
 
 
@@ -56,6 +57,7 @@ class ImageBlock(Block):
         mirrored: whether a picture means the same when left and right are exchanged, so that test-time augmentation may.
     """
 
+    checks = CHECKS
     draws = True
 
     def __init__(

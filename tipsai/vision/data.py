@@ -18,6 +18,7 @@ from tipsai.data.split import column_split
 from tipsai.vision import defaults, folders, parts, show, tables
 from tipsai.vision.augment import Augment, Augmentation, Kind, views
 from tipsai.vision.blocks import ImageBlock, MaskBlock, PointBlock, some
+from tipsai.vision.checks import judge_size
 from tipsai.vision.items import Items
 from tipsai.vision.new import NewPictures, as_items, emptied
 from tipsai.vision.parts import Part
@@ -63,9 +64,11 @@ class ImageDataLoaders(DataLoaders):
         aug: the augmentation of training pictures.
         items: the items of each part, in the order of its loader before shuffling.
         targets: likewise.
+        side: the pictures' own shorter side, of the middle one, in pixels; None where there are none.
     """
 
     task: str
+    side: int | None = None
     aug: Augmentation | None
     items: dict[str, Sequence[Any]]
     targets: dict[str, Sequence[Any]]
@@ -281,15 +284,14 @@ class ImageDataLoaders(DataLoaders):
     def _plan(self, given: Mapping[str, Part], options: ImageOptions) -> tuple[ImageBlock, bool]:
         """The picture's block, as far as a look at the headers tells, and whether pictures are kept in memory."""
         seen = parts.look(given["train"].items)
+        self.side = seen.side
         like = options.get("like")
         if like is not None:
             self.aug = _augmentation(options.get("aug", "auto"), like.picture.size)
             return like.picture, self._kept(given, seen, like.picture.at_least, options)
         size = as_size(defaults.picture_size(seen.sizes) if options.get("size") is None else options["size"])  # type: ignore[arg-type]
-        found = parts.shrunken(seen, size)
-        if found:
-            self.findings.append(found)
-            log.info("%s", found)
+        for verdict in judge_size({"side": self.side, "size": size}):
+            log.info("%s", verdict.message)  # whoever asks the doctor hears it again, with what to do
         self.aug = _augmentation(options.get("aug", "auto"), size)
         view = options.get("view") or ("squish" if self.task in ("segmentation", "points") else "crop")
         need = defaults.at_least(size, self.aug.scale[0] if self.aug is not None else 1.0)

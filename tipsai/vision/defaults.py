@@ -18,7 +18,6 @@ WD_OTHERS = 0.01  # with optimizers other than AdamW: the Learner's
 UNET_WIDTH = 32  # of the built-in network under a U-net, whose decoder works at the picture's full size
 UNET_LR = 3.0  # factor of the rate of Muon for a U-net from scratch
 UNET_FINE_TUNING_LR = 5.0  # factor of the rates of Muon for a U-net on pre-trained weights: its decoder is new
-FEW = 5000  # pictures; with fewer, a network without pre-trained weights is worth a word (AR03)
 PROBED = 5000  # pictures that a fresh head on a pre-trained body is fitted to
 GROWS_FROM = 24  # pixels; smaller pictures are too small to begin smaller still
 HEAD_LR = 2e-3  # of a fresh head on pre-trained weights: fast.ai's

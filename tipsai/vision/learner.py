@@ -113,6 +113,8 @@ def vision_learner(
         rng.seed_everything(rng.derive(seed, "model"))
         model, arch, pretrained = _build(dls, arch, pretrained, freeze_bn, made_with)
     trained = pretrained or weights is not None  # the name of the weights, or whether there are any
+    if trained or isinstance(arch, str):  # what a module of one's own holds is not known
+        model.trained = bool(trained)
     if channels_last:
         model.to(memory_format=torch.channels_last)
     dls = _suited(dls, model, arch, trained, seed)
@@ -184,7 +186,6 @@ def _suited(
     if trained:
         statistics = backbone.statistics(arch, trained, dls.picture.channels)
         return dls if statistics is None else dls.normalized(*statistics)
-    _advise_weights(dls, arch)
     if arch == "small_resnet":
         assert dls.train is not None
         sample = dls.as_evaluated(dls.train.sample(defaults.WHITENED, seed))
@@ -255,23 +256,6 @@ def _build(
         dls.findings.append(found)
         log.warning("%s", found)
         return make(chosen, False, pretrained=False), chosen, False
-
-
-def _advise_weights(dls: ImageDataLoaders, arch: str) -> None:
-    """Says so where a large network starts from scratch on few pictures (AR03)."""
-    n = len(dls.items["train"])
-    if arch == "small_resnet" or n >= defaults.FEW or any(found.code == "no-weights" for found in dls.findings):
-        return
-    found = Finding(
-        "few-pictures-from-scratch",
-        "AR03",
-        "advice",
-        f"{arch} starts from scratch on {n:,} pictures, which rarely suffices.",
-        {"pictures": n},
-        "Leave pretrained out, or give weights=PATH, and train with fine_tune.",
-    )
-    dls.findings.append(found)
-    log.info("%s", found)
 
 
 def _loss(

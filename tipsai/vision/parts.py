@@ -13,12 +13,10 @@ from tipsai.core.errors import DataError
 from tipsai.core.finding import Finding
 from tipsai.data.split import random_split, stratified_split
 from tipsai.vision import defaults
-from tipsai.vision.augment import SMALL_SIDE
 from tipsai.vision.blocks import ImageBlock
 from tipsai.vision.read import PictureError, check, probe, read_image, reduction, shown
 from tipsai.vision.rows import decode_all
 
-WORTH_MORE = 1.5  # pictures this many times larger than what the model sees are worth a word
 LOOKED_AT = 300  # pictures whose headers tell what all are like
 
 
@@ -50,6 +48,11 @@ class Look(NamedTuple):
 
     sizes: list[tuple[int, int]]  # (height, width) of each
     channels: int  # 1 where all are grey, else 3
+
+    @property
+    def side(self) -> int:
+        """The shorter side of the middle one, in pixels."""
+        return int(np.median([min(shape) for shape in self.sizes]))
 
     def bytes_each(self, at_least: int | None) -> float:
         """Memory of one picture, read for that shorter side, on average."""
@@ -130,24 +133,6 @@ def unreadable(reasons: Mapping[str, str], n_items: int, done: str = "were left 
         message=f"{len(reasons):,} of {n_items:,} pictures cannot be read and {done}:{''.join(lines)}{more}",
         evidence=dict(reasons),
         fix="Replace or delete them.",
-    )
-
-
-def shrunken(seen: Look, size: tuple[int, int]) -> Finding | None:
-    """That the model sees larger pictures below 96 pixels, where they behave differently (DA03)."""
-    own = int(np.median([min(shape) for shape in seen.sizes]))
-    if max(size) >= SMALL_SIDE or own < WORTH_MORE * max(size):
-        return None
-    return Finding(
-        code="shrunken-pictures",
-        tip="DA03",
-        severity="advice",
-        message=f"the pictures have {own} pixels a side, the model sees {size[0]}x{size[1]}: below {SMALL_SIDE} "
-        "networks need other settings, and what is found there does not carry over to larger pictures.",
-        evidence={"side": own, "size": size},
-        fix=f"Take size={min(128, own // 32 * 32)} for experiments that shall carry over."
-        if own >= SMALL_SIDE
-        else "Leave size out.",
     )
 
 
