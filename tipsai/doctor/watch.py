@@ -53,6 +53,7 @@ class Record:
         peak: the highest rate of the fit.
         ended: whether the fit is over.
         silent: by activation, the share of units that were dead in all of the last looks.
+        memory: bytes at the process's peak on the device, and of the device; None but on CUDA.
     """
 
     steps: list[int] = field(default_factory=list)
@@ -74,6 +75,7 @@ class Record:
     peak: float = 0.0
     ended: bool = False
     silent: dict[str, float] = field(default_factory=dict)
+    memory: tuple[int, int] | None = None
 
     def fetch(self) -> None:
         """Brings what lies on the device to the host, all at once."""
@@ -238,6 +240,9 @@ class Watch(Callback):
         self._leave()
         self.record.ended = st.error is None
         self.record.rows = list(st.history)
+        if st.device.type == "cuda":
+            total = torch.cuda.get_device_properties(st.device).total_memory
+            self.record.memory = (torch.cuda.max_memory_allocated(st.device), total)
         if st.error is None:
             self._judge(st)
         self.chosen, self.before = {}, {}
