@@ -55,7 +55,7 @@ def test_a_run_of_raw_tensors(tmp_path):
     assert reporting.figures({"valid_accuracy": accuracy}, learn.history)[0].history[-1] == accuracy
     assert "python train.py" in made.text("code") and "<dt>seed</dt><dd>1</dd>" in text
     assert "x0" in made.text("th"), "rows of few numbers are shown"
-    assert "one_cycle" in text and "<td>yours (default" in text
+    assert "one_cycle" in text and "<td>yours; the default is" in text
 
 
 def test_rate_and_momentum_are_kept_over_all_fits_and_through_a_checkpoint(tmp_path):

@@ -76,21 +76,47 @@ def bootstrap_mean(values: ArrayLike, level: float = LEVEL, seed: int = 0) -> tu
     Source: Efron 1979.
     """
     values = np.asarray(values, np.float64)
-    n, n_groups = len(values), min(len(values), GROUPS)
-    if n < 2:
+    if len(values) < 2:
         return np.full(values.shape[1:], np.nan), np.full(values.shape[1:], np.nan)
+    low, high = np.quantile(_drawn_means(values.reshape(len(values), -1), seed), _ends(level), axis=0)
+    return low.reshape(values.shape[1:]), high.reshape(values.shape[1:])
+
+
+def bootstrap_difference(
+    values: ArrayLike, others: ArrayLike, level: float = LEVEL, seed: int = 0
+) -> tuple[float, float]:
+    """The interval of the mean of others less that of values, by drawing both anew; see bootstrap_mean.
+
+    Args:
+        values: [n], of items that have nothing to do with the others.
+        others: [m].
+        level: the share of draws between the ends.
+        seed: of the draws.
+    """
+    drawn = [
+        _drawn_means(np.asarray(part, np.float64)[:, None], seed + i)[:, 0] for i, part in enumerate((values, others))
+    ]
+    low, high = np.quantile(drawn[1] - drawn[0], _ends(level))
+    return float(low), float(high)
+
+
+def _ends(level: float) -> list[float]:
+    return [(1 - level) / 2, (1 + level) / 2]
+
+
+def _drawn_means(columns: Floats, seed: int) -> Floats:
+    """The means of columns [n, k] in each of 1,000 draws of items, [N_DRAWS, k]."""
+    n, n_groups = len(columns), min(len(columns), GROUPS)
     rng = np.random.default_rng(seed)
     group = np.arange(n) % n_groups
     if n > n_groups:
         rng.shuffle(group)
-    columns = values.reshape(n, -1)
     sums = np.zeros((n_groups, columns.shape[1]))
     np.add.at(sums, group, columns)
     drawn = rng.integers(0, n_groups, (N_DRAWS, n_groups)) + n_groups * np.arange(N_DRAWS)[:, None]
     times = np.bincount(drawn.ravel(), minlength=N_DRAWS * n_groups).reshape(N_DRAWS, n_groups)
-    means = (times @ sums) / (times @ np.bincount(group))[:, None]
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return low.reshape(values.shape[1:]), high.reshape(values.shape[1:])
+    means: Floats = (times @ sums) / (times @ np.bincount(group))[:, None]
+    return means
 
 
 def from_the_rest(

@@ -114,7 +114,7 @@ TIPS = {
         Tip(
             "DA01",
             "Look at what the model gets most confidently wrong, and at what it is least sure of.",
-            "tool: learn.interpret(): most_wrong, top_losses, least_certain, label_errors, calibration, by_slice, importance",
+            "tool: learn.interpret(): most_wrong, top_losses, least_certain, label_errors, calibration, by_slice, importance; check label-errors",
         ),
         Tip(
             "DA02",

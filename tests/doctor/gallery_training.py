@@ -101,16 +101,15 @@ class Slow(Dataset):
         return len(self.x)
 
     def __getitem__(self, i):
-        time.sleep(0.001)
+        time.sleep(0.005)
         return self.x[i], self.y[i]
 
 
-@fault("data-starves-training", epochs=4)
+@fault("data-starves-training", epochs=3)
 def data_that_come_slowly(seed):
-    x, y = blobs(seed)
-    return learner(
-        DataLoaders.from_datasets(Slow(x[:450], y[:450]), TensorDataset(x[450:], y[450:]), bs=32), mlp(seed), seed
-    )
+    x, y = blobs(seed, 200)
+    loaders = DataLoaders.from_datasets(Slow(x[:150], y[:150]), TensorDataset(x[150:], y[150:]), bs=32)
+    return learner(loaders, mlp(seed), seed)
 
 
 @fault("overfitting", epochs=40)

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from tipsai import DataLoaders
 from tipsai.data.block import CategoryBlock, DataBlock
-from tipsai.doctor import CHECKS, TRAINING, Check, Findings, Verdict
+from tipsai.doctor import CHECKS, Check, Findings, Verdict
 
 
 def run(seed=0, **options):
@@ -25,7 +25,7 @@ def test_codes_are_unique_and_every_check_names_a_tip():
     from tipsai.tips import TIPS
     from tipsai.vision.blocks import ImageBlock
 
-    everything = [*CHECKS, *TRAINING, *TableBlock.checks, *TextBlock.checks, *ImageBlock.checks]
+    everything = [*CHECKS, *TableBlock.checks, *TextBlock.checks, *ImageBlock.checks]
     codes = {check.code for check in everything}
     assert len(codes) == len(everything)
     for check in everything:
@@ -177,3 +177,16 @@ def test_tiny_data_are_no_reason_to_fail(n):
     x, y = blobs(0)
     learn = learner(DataLoaders.from_tensors((x[:n], y[:n]), (x[n : 2 * n], y[n : 2 * n])), mlp(0), 0)
     assert not learn.check(progress=False).failed
+
+
+def test_columns_are_called_by_their_names():
+    import pandas as pd
+
+    from tipsai.tabular import TabularDataLoaders, tabular_learner
+
+    x, y = blobs(0, noise=2.0)
+    frame = pd.DataFrame(x.numpy()).rename(columns=str).assign(ward=[f"ward {i % 4}" for i in range(len(x))])
+    frame = frame.assign(bill=y.numpy() * 100.0 + np.arange(len(x)) % 7, target=[f"class {k}" for k in y.tolist()])
+    learn = tabular_learner(TabularDataLoaders.from_df(frame, target="target", seed=0), seed=0)
+    (found,) = [f for f in learn.check(progress=False) if f.code == "leaking-column"]
+    assert "input column 'bill' alone" in found.message

@@ -7,8 +7,6 @@ import torch
 from doctor.faults import blobs, convnet, draws, learner, line, mlp, pictures, sequences, split, tokens
 from doctor.gallery_ending import Logarithm, partly_wrong, rings, shuffled
 from helpers import copied, same
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -18,7 +16,6 @@ from tipsai.doctor import CHECKS
 from tipsai.doctor.baselines import _pairs
 from tipsai.doctor.features import simple_features
 from tipsai.doctor.judged import difference, mean_interval
-from tipsai.doctor.labels import wilson
 from tipsai.losses import CrossEntropy
 
 
@@ -35,29 +32,17 @@ def said(learn, code):
 # --- intervals ------------------------------------------------------------------------------------------------------
 
 
-@given(st.lists(st.floats(-100, 100), min_size=30, max_size=200), st.integers(0, 5))
-@settings(max_examples=25, deadline=None)
-def test_a_mean_lies_within_its_interval(values, seed):
-    x = torch.tensor(values, dtype=torch.float64)
-    value, low, high = mean_interval(x, seed, 0.999)
-    assert low - 1e-9 <= value <= high + 1e-9 and x.min() - 1e-9 <= low and high <= x.max() + 1e-9
-
-
 def test_an_interval_holds_the_truth_as_often_as_it_says():
     held = gap = 0
-    for seed in range(200):
+    for seed in range(100):
         a = torch.rand(100, generator=draws(seed), dtype=torch.float64)
         b = torch.rand(100, generator=draws(seed + 1000), dtype=torch.float64) + 0.3
-        _, low, high = mean_interval(a, seed)
+        _, low, high = mean_interval(a)
         held += low <= 0.5 <= high
-        _, low, high = difference(a, b, seeds=(2 * seed, 2 * seed + 1))
+        value, low, high = difference(a, b)
         gap += low <= 0.3 <= high
-    assert 180 <= held <= 199 and 180 <= gap <= 199
-
-
-def test_wilson():
-    assert wilson(0.5, 100, 1.96) == pytest.approx((0.4038, 0.5962), abs=1e-4)
-    assert wilson(0.0, 10)[0] == 0.0 and 0 < wilson(0.0, 10)[1] < 0.5
+        assert low < value < high
+    assert 88 <= held <= 99 and 88 <= gap <= 99
 
 
 # --- baselines ------------------------------------------------------------------------------------------------------

@@ -180,7 +180,7 @@ def test_figures_that_are_no_numbers_do_no_harm():
 
 def test_the_settings_say_what_is_yours():
     text = html(whole())
-    assert "2 settings, 1 of them yours" in text and "yours (default 0.0003)" in text
+    assert "2 settings, 1 of them yours" in text and "yours; the default is 0.0003 (TR01)" in text
 
 
 # --- colours ----------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as hyp
 
 from tipsai.report.rows import Interval, bars, heat_map, intervals
-from tipsai.report.scale import fit, thinned
+from tipsai.report.scale import averaged, fit, thinned
 from tipsai.report.svg import Series, line_chart, sparkline
 from tipsai.report.words import number
 
@@ -96,6 +96,16 @@ def test_thinning_keeps_the_extremes_and_the_mean(values, bins):
         assert max(v for v in made.high if not math.isnan(v)) == max(known)
     for low, mean, high in zip(made.low, made.mean, made.high, strict=True):
         assert math.isnan(mean) or low - 1e-6 <= mean <= high + 1e-6
+
+
+@given(hyp.lists(hyp.floats(-1e6, 1e6) | hyp.just(math.nan), min_size=1, max_size=60), hyp.integers(0, 20))
+@law
+def test_smoothing_is_the_mean_of_what_lies_around(values, width):
+    made, half = averaged(values, width), width // 2
+    for i, mean in enumerate(made):
+        around = [v for v in values[max(0, i - half) : i + half + 1] if not math.isnan(v)] if half else [values[i]]
+        expected = sum(around) / len(around) if around else math.nan
+        assert mean == pytest.approx(expected, rel=1e-6, abs=1e-3, nan_ok=True)
 
 
 def test_places_follow_the_figures():

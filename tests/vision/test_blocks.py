@@ -113,3 +113,42 @@ def test_points_are_numbers_in_a_row():
     assert block.n_out == 4
     assert block.encode([[0.1, 0.2], [0.3, 0.4]]).tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4])
     assert list(block.predictions(torch.zeros(2, 4))) == ["nose_x", "nose_y", "ear_x", "ear_y"]
+
+
+# --- pixels -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_picture_has_the_pixels_that_were_normalised():
+    block = ImageBlock((4, 5)).normalize([0.5, 0.4, 0.3], [0.2, 0.3, 0.4])
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8)
+    x = (torch.from_numpy(pixels).permute(2, 0, 1) / 255 - torch.tensor(block.mean).view(3, 1, 1)) / torch.tensor(
+        block.std
+    ).view(3, 1, 1)
+    np.testing.assert_array_equal(block.pixels(x), pixels)
+    grey = ImageBlock((4, 5), channels=1).normalize([0.5], [0.5])
+    assert grey.pixels(torch.zeros(1, 4, 5)).tolist() == [[[128] * 3] * 5] * 4
+
+
+def test_a_mask_lies_over_the_picture_and_ignored_pixels_do_not():
+    block = MaskBlock([0, 1])
+    under = np.full((6, 6, 3), 100, np.uint8)
+    mask = torch.zeros(6, 6, dtype=torch.int64)
+    mask[3:] = 1
+    mask[:, 5] = -100
+    made = block.pixels(mask, under)
+    assert made.shape == under.shape and made.dtype == np.uint8
+    assert (made[:, 5] == 100).all(), "what is ignored is not coloured"
+    assert (made[0, 0] != made[5, 0]).any() and (made[:, 0] != 100).any()
+
+
+def test_points_are_marked_where_they_lie_and_at_the_edge_too():
+    block = PointBlock(["nose", "tail"])
+    under = np.zeros((41, 61, 3), np.uint8)
+    for predicted in (False, True):
+        made = block.pixels(torch.tensor([0.0, 0.0, 1.0, -1.0]), under, predicted)
+        changed = np.argwhere(made.any(2))
+        assert made.shape == under.shape and len(changed) > 4 and not under.any()
+        middle = changed[(np.abs(changed - [20, 30]) <= 2).all(1)]
+        corner = changed[(np.abs(changed - [0, 60]) <= 2).all(1)]
+        assert len(middle) and len(corner) and len(middle) + len(corner) == len(changed)
+    assert block.pixels(torch.tensor([0.0, 0.0, 1.0, -1.0])) is None

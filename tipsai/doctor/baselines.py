@@ -17,7 +17,8 @@ from tipsai.losses import BinaryCrossEntropy, CrossEntropy, ElementwiseLoss
 LEAST = 30  # validation items
 SURE = 0.99  # of an interval
 MUCH = 0.35  # of what guessing gets wrong: a model that may be better by this much is not said to be useless
-FAR = 0.5  # of what a baseline gains over guessing: a model that lacks more than this gets a warning
+FAR = 0.6  # of what a baseline gains over guessing: a model that lacks more than this gets a warning
+MANY = 100  # validation items, likewise
 SMALL = 0.05  # of what guessing gets wrong: less than this is no advantage worth a word
 NEIGHBOURS = 10
 MOST_CLASSES = 200
@@ -214,7 +215,7 @@ def _judge(f: Figures) -> Iterator[Verdict]:
         value = f["baselines"][name]
         lacks = (model - value) / (guess - value)
         yield Verdict(
-            "warning" if lacks > FAR else "advice",
+            "warning" if lacks > FAR and f["n"] >= MANY else "advice",
             f"a simple answer is better: of {f['n']:,} validation items {name} gets the {measure} {shown(value)}, the model "
             f"{shown(model)} (guessing {shown(guess)}).",
             f,

@@ -174,10 +174,22 @@ def rows(batch: Batch, n: int) -> Batch:
     return Batch(tuple(t[:n] for t in batch.x), tuple(t[:n] for t in batch.y))
 
 
-def columns(x: Sequence[Tensor], most: int = 2000) -> dict[str, Tensor]:
-    """The columns of a table's inputs, [n] each: by their number, of several tables by "table:number"."""
+def columns(ctx: Context, x: Sequence[Tensor], most: int = 2000) -> dict[str, Tensor]:
+    """The columns of a table's inputs, [n] each, by name; see column_names."""
+    names = column_names(ctx, len(x))
     tables = [(i, t) for i, t in enumerate(x) if t.ndim == 2 and t.shape[1] <= most]
-    return {f"{i}:{j}" if len(x) > 1 else str(j): column for i, t in tables for j, column in enumerate(t.T)}
+    return {names(i, j): column for i, t in tables for j, column in enumerate(t.T)}
+
+
+def column_names(ctx: Context, n_inputs: int) -> Callable[[int, int], str]:
+    """What column j of input i is called: by the person where that is known, else by its number, or "input:number"."""
+    known: dict[tuple[int, int], str] = {}
+    for name, parts in (ctx.dls.blocks[0].column_parts() if ctx.dls.blocks else {}).items():
+        for k, (i, at) in enumerate(parts):
+            for j in range(at.start, at.stop):
+                part = f" (part {j - at.start + 1})" if at.stop - at.start > 1 else ""
+                known[i, j] = f"{name}{part}" if k == 0 else f"{name}{part}, input {i}"
+    return lambda i, j: known.get((i, j), f"{i}:{j}" if n_inputs > 1 else str(j))
 
 
 def digests(fields: Sequence[Tensor]) -> list[bytes]:

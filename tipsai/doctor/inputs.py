@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from tipsai.core.errors import listing
 from tipsai.core.state import Batch
 from tipsai.doctor.check import Check, Figures, Verdict
-from tipsai.doctor.context import Context
+from tipsai.doctor.context import Context, column_names
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
@@ -176,14 +176,14 @@ def _constant(ctx: Context) -> Figures | None:
     batch = ctx.sample("train")
     if batch is None or batch.n_rows < 20:
         return None
-    dead, total, whole = [], 0, 0
+    dead, total, whole, name = [], 0, 0, column_names(ctx, len(batch.x))
     for i, t in enumerate(batch.x):
         if not t.numel() or (len(batch.x) > 1 and bool(((t == 0) | (t == 1)).all())):
             continue  # one of several that holds flags, such as for missing values
         values = channels(t) if t.is_floating_point() else t.reshape(len(t), -1)
         same = (values == values[:1]).all(0)
         if t.is_floating_point() or t.ndim == 2:
-            dead += [f"{i}:{j}" if len(batch.x) > 1 else str(j) for j in same.nonzero()[:, 0].tolist()]
+            dead += [name(i, j) for j in same.nonzero()[:, 0].tolist()]
             total += len(same)
         whole += bool(same.all())
     return {"constant": dead, "columns": total, "whole inputs": whole, "inputs": len(batch.x), "rows": batch.n_rows}

@@ -1,6 +1,5 @@
 """What a model makes of samples of the splits, item by item; and intervals for means over them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,9 +9,9 @@ from tipsai.core.evaluate import evaluating
 from tipsai.core.state import Batch
 from tipsai.data.itemwise import kind_of, measure
 from tipsai.doctor.context import Context
+from tipsai.intervals import bootstrap_difference, bootstrap_mean
 
 CHUNK = 128  # items that the model sees at a time
-DRAWS = 1000  # of a bootstrap
 Interval = tuple[float, float, float]  # a figure, and the ends of its interval
 
 
@@ -81,32 +80,12 @@ def _judged(ctx: Context, split: str) -> Judged | None:
     return Judged(kind, batch, {name: torch.cat(parts) for name, parts in kept.items()}, n_out)
 
 
-def resampled(values: Tensor, seed: int) -> Tensor:
-    """Means of bootstrap resamples, float64 [DRAWS]: each item counts as often as a Poisson draw of mean 1 says.
-
-    Args:
-        values: [n].
-        seed: of the draws.
-
-    Source: Hanley and MacGibbon, Creating non-parametric bootstrap samples using Poisson frequencies, 2006.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    counts = torch.poisson(torch.ones(DRAWS, len(values)), generator).double()
-    return (counts @ values.double()) / counts.sum(1).clamp(min=1)
-
-
-def interval(value: float, draws: Tensor, level: float = 0.95) -> Interval:
-    """A figure with the middle part of its draws."""
-    low, high = draws.quantile(torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)).tolist()
-    return value, low, high
-
-
-def mean_interval(values: Tensor, seed: int = 0, level: float = 0.95) -> Interval:
+def mean_interval(values: Tensor, level: float = 0.95) -> Interval:
     """The mean of values [n], and its bootstrap interval."""
-    return interval(float(values.double().mean()), resampled(values, seed), level)
+    low, high = bootstrap_mean(values.double().numpy(), level)
+    return float(values.double().mean()), float(low), float(high)
 
 
-def difference(a: Tensor, b: Tensor, level: float = 0.95, seeds: Sequence[int] = (1, 2)) -> Interval:
+def difference(a: Tensor, b: Tensor, level: float = 0.95) -> Interval:
     """The mean of b less that of a, of samples that have nothing to do with each other, with its interval."""
-    draws = resampled(b, seeds[1]) - resampled(a, seeds[0])
-    return interval(float(b.double().mean() - a.double().mean()), draws, level)
+    return float(b.double().mean() - a.double().mean()), *bootstrap_difference(a.numpy(), b.numpy(), level)

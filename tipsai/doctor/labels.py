@@ -1,6 +1,5 @@
 """Targets that a trained model gives reason to doubt: wrong labels (DA01), and labels that augmentation changes (DA05)."""
 
-import math
 from collections.abc import Iterator
 
 import torch
@@ -11,23 +10,20 @@ from tipsai.doctor.baselines import guess_errors
 from tipsai.doctor.check import Check, Figures, Verdict
 from tipsai.doctor.context import Context
 from tipsai.doctor.judged import judged
+from tipsai.intervals import wilson
 
 SUREST = 1 / 3  # of the validation items
 DOUBTED = 0.05  # of the surest items' labels: more wrong ones than this are worth a word
 LEAST = 60  # validation items
-Z = 2.58  # of a 99% interval
+SURE = 0.99  # of an interval
 ITEMS = 512  # that are looked at augmented
 FLIPPED = 0.2  # of the items that a model knows: an augmentation that changes more probably changes labels
 
 
-def wilson(share: float, n: int, z: float = Z) -> tuple[float, float]:
-    """The interval of a share seen in n items.
-
-    Source: Wilson, Probable inference, JASA 1927.
-    """
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
+def _share(n_yes: int, n: int) -> list[float]:
+    """A share of n items, and its interval."""
+    low, high = wilson(n_yes, n, SURE)
+    return [n_yes / n, float(low), float(high)]
 
 
 # --- wrong labels ---------------------------------------------------------------------------------------------------
@@ -43,10 +39,8 @@ def _labels(ctx: Context) -> Figures | None:
         return None
     sure = valid.items["probability"][valid.items["target"] >= 0].argsort(descending=True, stable=True)
     n = round(SUREST * len(sure))
-    share = float(valid.errors[sure[:n]].mean())
-    low, high = wilson(share, n)
     return {
-        "surest": [share, low, high],
+        "surest": _share(int(valid.errors[sure[:n]].sum()), n),
         "n": n,
         "all": float(valid.errors.mean()),
         "guess": float(guess.mean()),
@@ -99,7 +93,7 @@ def _flips(ctx: Context) -> Figures | None:
                 break
     if known < LEAST:
         return None
-    return {"flipped": [flipped / known, *wilson(flipped / known, known)], "n": known}
+    return {"flipped": _share(flipped, known), "n": known}
 
 
 def _classes(pred: Tensor | None) -> Tensor | None:

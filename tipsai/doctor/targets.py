@@ -247,7 +247,7 @@ def _leak(ctx: Context) -> Figures | None:
         base = float(torch.bincount(y).max()) / len(y)
     else:
         base = 0.0
-    varied = {name: column for name, column in columns(batch.x).items() if bool((column != column[0]).any())}
+    varied = {name: column for name, column in columns(ctx, batch.x).items() if bool((column != column[0]).any())}
     if len(varied) < 2:
         return None
     powers = {name: _column_power(column, y, classes) for name, column in varied.items()}
@@ -277,7 +277,7 @@ def _judge_leak(f: Figures) -> Iterator[Verdict]:
     )
     yield Verdict(
         "warning",
-        f"input column {f['column']} alone {what} (all others together: {f['all others']:.1%}). Such a column is often made from the target, "
+        f"input column {f['column']!r} alone {what} (all others together: {f['all others']:.1%}). Such a column is often made from the target, "
         "or known only after it.",
         f,
         "Leave it out unless it will be known when the model is used.",
@@ -294,7 +294,7 @@ def _identifier(ctx: Context) -> Figures | None:
         return None
     found = []
     n_items = getattr(ctx.dls.train, "n_items", batch.n_rows) + getattr(ctx.dls.valid, "n_items", 0)
-    for name, column in columns(batch.x).items():
+    for name, column in columns(ctx, batch.x).items():
         gaps = column.double().sort().values.diff()
         if bool((gaps <= 0).any()):
             continue  # a value twice

@@ -1,6 +1,7 @@
 """Checks of a training run, from what Watch keeps: rate, steps, activations, gradients, data, curves."""
 
 import math
+import os
 from collections.abc import Iterator
 from itertools import accumulate
 from statistics import fmean, median, pstdev
@@ -210,9 +211,20 @@ CLIPPED = Check("always-clipped", "training", "TR12", _clipped, _judge_clipped)
 NOTICED = 0.02  # seconds of waiting a step; less is Python's own cost for small items
 
 
+def _crowd() -> float:
+    """How many processes share a processor, 1 at least: so much longer everything takes, data too."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 1.0
+    return max(1.0, load / (os.cpu_count() or 1))
+
+
 def _starved(r: Record) -> Figures | None:
     return (
-        {"waited": r.waited, "spent": r.spent, "a step": r.waited / max(1, len(r.lrs))}
+        {
+            "waited": r.waited,
+            "spent": r.spent,
+            "a step": r.waited / max(1, len(r.lrs)),
+            "processes a processor": _crowd(),
+        }
         if r.ended and r.spent > 0
         else None
     )
@@ -220,7 +232,7 @@ def _starved(r: Record) -> Figures | None:
 
 def _judge_starved(f: Figures) -> Iterator[Verdict]:
     share = f["waited"] / f["spent"]
-    if f["waited"] > 0.5 and f["a step"] > NOTICED and share > 0.5:
+    if f["waited"] > 0.5 and f["a step"] > NOTICED * f["processes a processor"] and share > 0.5:
         yield Verdict(
             "warning",
             f"training waited for data for {share:.0%} of its time ({f['waited']:.1f} of {f['spent']:.1f} seconds).",

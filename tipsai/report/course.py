@@ -4,15 +4,15 @@ import math
 from collections.abc import Mapping, Sequence
 
 from tipsai.core.state import Row
-from tipsai.plot import APART, alike, smooth
+from tipsai.plot import APART, alike
 from tipsai.report.contents import Layers, Looks, Report, Steps
 from tipsai.report.rows import Interval, heat_map, intervals
-from tipsai.report.scale import drawable, finite, thinned
+from tipsai.report.scale import averaged, drawable, finite, thinned
 from tipsai.report.svg import Series, line_chart
-from tipsai.report.words import escaped, named
+from tipsai.report.words import figure, grid, named
 
 GOOD = (1e-3, 1e-2)  # of a step over its weights: Karpathy, CS231n, and MO02
-SMOOTH = 0.9
+PARTS = 24  # of a course, each as long as what a smoothed figure is the mean of
 FEW = 60  # steps that are shown as they are
 SOME = 480  # that are shown behind their smoothed course
 HEIGHT = 170.0  # of a chart
@@ -20,17 +20,6 @@ MOST_ROWS = 16  # of a heat map
 SEEN = 0.005  # a share that is worth a drawing
 HIGH = 0.1  # of the peak: where a rate is higher, a step's size says something (MO02)
 FEW_LAYERS = 4  # that have a colour of their own
-
-
-def figure(title: str, svg: str, more: str = "", wide: bool = False) -> str:
-    """A drawing with its caption; the second line is quieter."""
-    quiet = f"<span>{escaped(more)}</span>" if more else ""
-    kind = ' class="wide"' if wide else ""
-    return f"<figure{kind}><figcaption>{escaped(title)}{quiet}</figcaption>{svg}</figure>"
-
-
-def grid(figures: Sequence[str]) -> str:
-    return f'<div class="grid">{"".join(figures)}</div>'
 
 
 # --- curves -----------------------------------------------------------------------------------------------------------
@@ -51,8 +40,9 @@ def course(name: str, y: Sequence[float], log: bool = False, tone: int = 1) -> l
 
     def smoothed(values: Sequence[float]) -> list[float]:
         if not log:
-            return smooth(values, SMOOTH)
-        return [math.exp(v) for v in smooth([math.log(v) if drawable(v, True) else math.nan for v in values], SMOOTH)]
+            return averaged(values, len(values) // PARTS)
+        logs = [math.log(v) if drawable(v, True) else math.nan for v in values]
+        return [math.exp(v) for v in averaged(logs, len(values) // PARTS)]
 
     made = thinned(y)
     if len(y) <= FEW:
@@ -76,6 +66,12 @@ def _ends(steps: Steps, rows: Sequence[Row]) -> list[float]:
     return [(i + 1) * size for i in range(len(rows))]
 
 
+def _span(steps: Steps, rows: Sequence[Row]) -> tuple[float, float] | None:
+    """The lower axis that charts of a run have in common: all steps or epochs."""
+    n = len(steps.losses) or len(rows)
+    return (1.0, float(n)) if n > 1 else None
+
+
 def _column(rows: Sequence[Row], name: str) -> list[float]:
     return [float(row.get(name, math.nan)) for row in rows]
 
@@ -89,16 +85,19 @@ def _losses(steps: Steps, rows: Sequence[Row]) -> list[str]:
     more = _behind(len(values))
     if not seen and not known:
         return []
+    across = _span(steps, rows)
     if not known or not first or not first[0] or 1 / APART < known[0] / first[0] < APART:
         log = _steep([*seen, *known])
         lines = [*course("training objective", values, log), valid]
         title = "Loss" + " (logarithmic)" * log
-        return [figure(title, line_chart("Loss", lines, x_label=label, log=log, height=HEIGHT), more)]
+        return [figure(title, line_chart("Loss", lines, x_label=label, log=log, height=HEIGHT, across=across), more)]
     drawn, log = [], _steep(seen)
     if seen:
-        made = line_chart("Training objective", course("", values, log), x_label=label, log=log, height=HEIGHT)
+        made = line_chart(
+            "Training objective", course("", values, log), x_label=label, log=log, height=HEIGHT, across=across
+        )
         drawn.append(figure("Training objective", made, "of the scaled target" + (f"; {more}" if more else "")))
-    made = line_chart("Validation loss", [valid], x_label=label, height=HEIGHT)
+    made = line_chart("Validation loss", [valid], x_label=label, height=HEIGHT, across=across)
     return [*drawn, figure("Validation loss", made)]
 
 
@@ -118,7 +117,7 @@ def _metrics(steps: Steps, rows: Sequence[Row]) -> list[str]:
             for i, name in enumerate(group)
         ]
         title = f"Validation {lines[0].name}" if len(lines) == 1 else "Validation metrics"
-        drawn.append(figure(title, line_chart(title, lines, x_label=label, height=HEIGHT)))
+        drawn.append(figure(title, line_chart(title, lines, x_label=label, height=HEIGHT, across=_span(steps, rows))))
     return drawn
 
 

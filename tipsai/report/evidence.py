@@ -8,7 +8,7 @@ from tipsai.core.finding import Finding
 from tipsai.report.rows import Interval, bars, intervals
 from tipsai.report.scale import finite
 from tipsai.report.svg import Series, line_chart
-from tipsai.report.words import SPLITS, escaped, is_number, named, pairs, table
+from tipsai.report.words import SPLITS, figure, is_number, named, pairs, table
 
 # Figures of one unit that are worth seeing side by side, by check.
 COMPARED: Mapping[str, tuple[str, ...]] = {
@@ -60,10 +60,6 @@ def _numbers(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str) and bool(value) and all(map(is_number, value))
 
 
-def _figure(title: str, svg: str) -> str:
-    return f"<figure><figcaption>{escaped(title)}</figcaption>{svg}</figure>"
-
-
 def _compared(code: str, rest: dict[str, Any]) -> list[str]:
     """Bars of the figures that belong together; taken out of the rest."""
     names = [name for name in COMPARED.get(code, ()) if is_number(rest.get(name))]
@@ -71,7 +67,7 @@ def _compared(code: str, rest: dict[str, Any]) -> list[str]:
         return []
     values = {name: float(rest.pop(name)) for name in names}
     title = listed(names)
-    return [_figure(title, bars(title, values, log=_log(values.values())))]
+    return [figure(title, bars(title, values, log=_log(values.values())))]
 
 
 def _log(values: Any) -> bool:
@@ -97,7 +93,7 @@ def _with_interval(rest: dict[str, Any]) -> list[str]:
         for taken in (name, *ends):
             rest.pop(taken, None)
         title = f"{named(name)}, with its interval"
-        return [_figure(title, intervals(title, [row], zero=row.low <= 0 <= row.high))]
+        return [figure(title, intervals(title, [row], zero=row.low <= 0 <= row.high))]
     return []
 
 
@@ -116,7 +112,7 @@ def _alike(rest: dict[str, Any]) -> list[str]:
         for name in same:
             rest.pop(name)
         title = f"{listed(list(sets[first]))} by {'split' if set(same) <= SPLITS.keys() else 'part'}"
-        return [_figure(title, bars(title, values, log=_log(values.values()) and min(values.values()) > 0))]
+        return [figure(title, bars(title, values, log=_log(values.values()) and min(values.values()) > 0))]
     return []
 
 
@@ -136,7 +132,7 @@ def _drawn(name: str, value: Any, rest: Mapping[str, Any]) -> str:
         first = rest.get("first")
         marks = [(float(first), "first")] if is_number(first) and math.isfinite(first) else []
         places = range(1, len(value) + 1)
-        return _figure(
+        return figure(
             title, line_chart(title, [Series("", places, [float(v) for v in value])], height=130, marks=marks)
         )
     if not isinstance(value, Mapping) or not value:
@@ -146,13 +142,13 @@ def _drawn(name: str, value: Any, rest: Mapping[str, Any]) -> str:
         if len(values) < 2 and str(name) not in TITLES:
             return ""
         figures = {key: float(v) for key, v in values.items()}
-        return _figure(title, bars(title, figures, log=_log(figures.values()) and min(figures.values()) > 0))
+        return figure(title, bars(title, figures, log=_log(figures.values()) and min(figures.values()) > 0))
     if all(_numbers(v) and len(v) >= 3 for v in values.values()):
         rows = [
             Interval(key, float(v[0]), float(v[1]), float(v[2]), i + 1) for i, (key, v) in enumerate(values.items())
         ]
         zero = any(row.low <= 0 <= row.high for row in rows)
-        return _figure(title, intervals(title, rows, zero=zero))
+        return figure(title, intervals(title, rows, zero=zero))
     if all(isinstance(v, Mapping) for v in values.values()):
         keys = list(dict.fromkeys(key for v in values.values() for key in v))
         return f"<div>{table([{title: key, **{k: v.get(k) for k in keys}} for key, v in values.items()], title)}</div>"

@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tipsai.report.contents import Example, Report
-from tipsai.report.course import figure, grid
 from tipsai.report.rows import Interval, heat_map, intervals
 from tipsai.report.svg import Series, line_chart
-from tipsai.report.words import SPLITS, cell, counted, escaped, named, number, plain, short, table
+from tipsai.report.words import SPLITS, cell, counted, escaped, figure, grid, named, number, plain, short, table
 
 MOST_CLASSES = 12  # of a confusion matrix that can be read on a phone
 TEXT = 600  # characters of an example
@@ -249,13 +248,10 @@ def _said(value: Any) -> str:
 def settings_row(row: Mapping[str, Any]) -> dict[str, Any]:
     """A setting as the table of the configuration shows it."""
     yours = bool(row.get("overridden"))
-    said = f"yours (default {_brief(row.get('default'))})" if yours else "default"
-    return {
-        "setting": row.get("name"),
-        "value": _brief(row.get("value")),
-        "from": said,
-        "source": row.get("source") or "",
-    }
+    source = row.get("source") or ""
+    said = f"yours; the default is {_brief(row.get('default'))}" if yours else "default"
+    told = f"{said} ({source})" if source else said
+    return {"setting": row.get("name"), "value": _brief(row.get("value")), "where from": told}
 
 
 def _brief(value: Any) -> str:

@@ -152,9 +152,15 @@ def thinned(y: Sequence[float], first: float = 1.0, bins: int = BINS) -> Thinned
     return Thinned(x.tolist(), low.tolist(), high.tolist(), mean.tolist())
 
 
-def every(values: Sequence[float], most: int) -> list[int]:
-    """Positions of at most so many, evenly spaced, the last among them."""
-    n = len(values)
-    if n <= most:
-        return list(range(n))
-    return sorted({round(i * (n - 1) / (most - 1)) for i in range(most)})
+def averaged(values: Sequence[float], width: int) -> list[float]:
+    """The mean of so many figures around each, of fewer at the ends; what is not finite is passed over."""
+    y = np.asarray(values, np.float64)
+    half = width // 2
+    if half < 1 or not len(y):
+        return list(map(float, y))
+    known = np.isfinite(y) & (np.abs(y) < BEYOND)
+    total = np.concatenate([[0.0], np.cumsum(np.where(known, y, 0.0))])
+    count = np.concatenate([[0], np.cumsum(known)])
+    low, high = np.maximum(np.arange(len(y)) - half, 0), np.minimum(np.arange(len(y)) + half + 1, len(y))
+    n = count[high] - count[low]
+    return list(map(float, np.where(n > 0, (total[high] - total[low]) / np.maximum(n, 1), np.nan)))

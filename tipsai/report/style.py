@@ -86,10 +86,10 @@ section>h2+.quiet{margin:-8px 0 16px}
 .verdict.error{color:var(--error)}.verdict.warning{color:var(--warning)}.verdict.fine{color:var(--fine)}
 nav{display:flex;flex-wrap:wrap;gap:2px 18px;margin:22px 0 0;font-size:.9rem}
 a{color:var(--advice);text-decoration:none}a:hover,a:focus-visible{text-decoration:underline}
-.figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,134px),1fr));gap:12px;margin:24px 0 0;padding:0}
+.figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,138px),1fr));gap:12px;margin:24px 0 0;padding:0}
 .figures>div{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px 14px;min-width:0}
 .figures dt{color:var(--muted);font-size:.82rem;line-height:1.3}
-.figures dd{margin:2px 0 0;font-size:1.3rem;line-height:1.3;font-weight:600}
+.figures dd{margin:2px 0 0;font-size:1.15rem;white-space:nowrap;line-height:1.3;font-weight:600}
 .figures svg{margin-top:6px;height:26px;width:100%}
 .grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,320px),1fr));gap:20px}
 figure{margin:0;min-width:0;background:var(--card);border:1px solid var(--line);border-radius:10px;padding:14px 14px 10px}
@@ -102,6 +102,7 @@ svg{display:block;width:100%;height:auto;overflow:visible}
 svg text{font:11px system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;fill:var(--muted);
 font-variant-numeric:tabular-nums}
 svg .name,svg .value{fill:var(--ink)}
+svg .over{paint-order:stroke;stroke:var(--card);stroke-width:4px;stroke-linejoin:round}
 svg .grid-line{stroke:var(--line);stroke-width:1}
 svg .base{stroke:var(--muted);stroke-width:1}
 svg .rule{stroke:var(--muted);stroke-width:1;stroke-dasharray:3 3}
@@ -156,10 +157,10 @@ section>h3{margin:0 0 10px}
 .examples .quiet{font-size:.84rem;line-height:1.4;margin:3px 0 0}
 footer{margin-top:56px;padding-bottom:40px;color:var(--muted);font-size:.85rem}
 @media (max-width:520px){.verdict{font-size:1.25rem}section{margin-top:38px}header.top{padding-top:24px}
-main,header.top,footer{padding-left:16px;padding-right:16px}.examples.pictures{--least:130px}}
+main,header.top,footer{padding-left:16px;padding-right:16px}.examples.pictures{--least:130px}th,td{padding-right:14px}}
 @media print{body{background:#fff;font-size:10.5pt}nav{display:none}section{margin-top:22pt}
 main,header.top,footer{max-width:none;padding:0 1px}header.top{padding-top:0}
-h2{break-after:avoid}h3{break-after:avoid}
+h2,h3,caption,thead{break-after:avoid}tr{break-inside:avoid}
 figure,.finding,.examples li,.figures>div{break-inside:avoid}
 .scroll{overflow:visible}table{font-size:9pt}th,td{padding-right:12pt}
 .grid{grid-template-columns:repeat(2,minmax(0,1fr))}.figures{grid-template-columns:repeat(4,minmax(0,1fr))}

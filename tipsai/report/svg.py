@@ -89,6 +89,7 @@ def line_chart(
     marks: Sequence[tuple[float, str]] = (),
     diagonal: bool = False,
     span: tuple[float, float] | None = None,
+    across: tuple[float, float] | None = None,
     legend: bool = True,
 ) -> str:
     """Lines over a common axis.
@@ -103,7 +104,8 @@ def line_chart(
         bands: ranges of good figures, shaded.
         marks: figures that a dashed line marks, each with a word.
         diagonal: whether a dashed line shows where both axes are equal, from 0 to 1.
-        span: the least and the largest place of both axes, in place of those of the figures.
+        span: the ends of both axes, in place of those of the figures.
+        across: the ends of the lower axis alone, likewise.
         legend: whether the names of several series stand above.
 
     Returns:
@@ -121,7 +123,7 @@ def line_chart(
     y = fit(span or spread, top + height, top, log=log, zero=zero and not log)
     labels = [(v, number(v)) for v in y.ticks()]
     left = 10 + CHARACTER * max((len(words) for _, words in labels), default=1)
-    x = _across(span, shown, left)
+    x = _across(span or across, shown, left)
     total = top + height + (34 if x_label else 20)
     drawn = [opened(WIDTH, total, title, described(named or shown, x_label)), keys]
     for low, high in bands:
@@ -135,12 +137,12 @@ def line_chart(
     drawn += _foot(x, top + height, x_label)
     if diagonal:
         drawn.append(rule(x(0), y(0), x(1), y(1), "rule"))
+    for one in shown:
+        drawn += _drawn(one, x, y)
     for value, words in marks:
         if drawable(value, log) and y.low <= value <= y.high:
             drawn.append(rule(left, y(value), WIDTH - 4, y(value), "rule"))
-            drawn.append(text(WIDTH - 6, y(value) - 4, words, "end"))
-    for one in shown:
-        drawn += _drawn(one, x, y)
+            drawn.append(text(WIDTH - 6, y(value) - 4, words, "end", "over"))
     return "".join(drawn) + "</svg>"
 
 

@@ -153,3 +153,15 @@ def pairs(values: Mapping[str, Any]) -> str:
         return ""
     items = "".join(f"<div><dt>{escaped(name)}</dt><dd>{cell(value)}</dd></div>" for name, value in values.items())
     return f'<dl class="pairs">{items}</dl>'
+
+
+def figure(title: str, svg: str, more: str = "", wide: bool = False) -> str:
+    """A drawing with its caption; the second line is quieter."""
+    quiet = f"<span>{escaped(more)}</span>" if more else ""
+    kind = ' class="wide"' if wide else ""
+    return f"<figure{kind}><figcaption>{escaped(title)}{quiet}</figcaption>{svg}</figure>"
+
+
+def grid(figures: Sequence[str]) -> str:
+    """Figures beside each other, as many as there is room for."""
+    return f'<div class="grid">{"".join(figures)}</div>'
