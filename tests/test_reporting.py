@@ -202,6 +202,38 @@ def test_pictures_are_shown_as_the_model_sees_them(tmp_path):
     assert "kind0" in text and str(tmp_path) not in text.split("How to reproduce")[0], "names of files, not folders"
 
 
+def test_masks_are_laid_over_their_pictures(tmp_path):
+    toy = toys.images(24, size=24, n_classes=2, seed=0)
+    for kind in ("images", "masks"):
+        (tmp_path / "leaves" / kind).mkdir(parents=True)
+    for i, x in enumerate(toy.x):
+        Image.fromarray(x.permute(1, 2, 0).numpy()).save(tmp_path / f"leaves/images/{i}.png")
+        Image.fromarray((x[0] > 128).byte().numpy()).save(tmp_path / f"leaves/masks/{i}.png")
+    learn = vision_learner(
+        ImageDataLoaders.from_folder(tmp_path / "leaves", seed=0), pretrained=False, device="cpu", seed=0
+    )
+    made, text = page(learn, tmp_path)
+    shown = pictures(made)
+    height, width = learn.dls.blocks[0].size
+    assert shown and all(p.shape[:2] == (height, 2 * width + 2) for p in shown), "target and prediction side by side"
+    assert "Confusion" in made.text("h2") and "IoU" in text and "target may be wrong" not in text
+
+
+def test_points_are_marked(tmp_path):
+    toy = toys.images(16, size=24, n_classes=2, seed=0)
+    (tmp_path / "pets").mkdir()
+    for i, x in enumerate(toy.x):
+        Image.fromarray(x.permute(1, 2, 0).numpy()).save(tmp_path / f"pets/{i}.png")
+    frame = pd.DataFrame({"file": [f"pets/{i}.png" for i in range(16)], "nose_x": 6.0, "nose_y": range(4, 20)})
+    dls = ImageDataLoaders.from_df(
+        frame, "file", ["nose_x", "nose_y"], root=tmp_path, task="points", valid=0.25, seed=0
+    )
+    learn = vision_learner(dls, pretrained=False, device="cpu", seed=0)
+    made, _ = page(learn, tmp_path)
+    plain = learn.dls.blocks[0].pixels(next(learn.dls.as_evaluated([learn.dls.valid.plain().at([0])])).x[0][0])
+    assert pictures(made) and all(p.shape == plain.shape and (p != plain).any() for p in pictures(made))
+
+
 def test_raw_pictures_are_shown(tmp_path):
     toy = toys.images(60, size=16, n_classes=3, seed=0)
     x = toy.x.float() / 255 - 0.5
