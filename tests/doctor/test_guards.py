@@ -1,8 +1,11 @@
 """Figures that part, and memory that stays empty: what is said of which figures."""
 
+import random
+from statistics import fmean, pstdev
+
 import pytest
 
-from tipsai.doctor.guards import GUARDS, MEMORY, trend
+from tipsai.doctor.guards import GUARDS, MEMORY, moved
 from tipsai.doctor.watch import Record
 
 GIB = 2**30
@@ -27,10 +30,12 @@ def falling(n=18, low=0.5, high=0.9):
     return rising(n, low, high)[::-1]
 
 
-def test_the_line_through_a_series_and_its_error():
-    assert trend([1.0, 2.0, 3.0, 4.0]) == (pytest.approx(3.0), pytest.approx(0.0))
-    change, error = trend([0.0, 1.0, 0.0, 1.0])
-    assert change == pytest.approx(0.6) and error == pytest.approx(0.849, abs=1e-3)
+def test_how_far_a_series_got_and_its_error():
+    assert moved([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]) == (pytest.approx(3.0), pytest.approx(0.0))
+    noise = random.Random(0)
+    errors = [moved([noise.gauss(0, 1) for _ in range(12)]) for _ in range(2000)]
+    assert pstdev(change for change, _ in errors) == pytest.approx((2 / 3) ** 0.5, rel=0.05)
+    assert fmean(error**2 for _, error in errors) == pytest.approx(2 / 3, rel=0.05)
 
 
 def test_a_guard_that_falls_while_the_metric_rises_is_named_with_a_fix():

@@ -12,18 +12,18 @@ from tipsai.metrics import METRICS
 
 FEWEST = 12  # epochs
 LATE = 6  # of them at least
-Z = 4.0  # standard errors of a trend
+Z = 4.0  # standard errors of a change
 NOTICED, MUCH = 0.05, 0.25  # of a figure's range over the run
 
 
-def trend(values: Sequence[float]) -> tuple[float, float]:
-    """How far the straight line through a series goes from its first to its last value, and the standard error of that."""
-    n = len(values)
-    x = [i - (n - 1) / 2 for i in range(n)]
-    middle, spread = fmean(values), sum(t * t for t in x)
-    slope = sum(t * v for t, v in zip(x, values, strict=True)) / spread
-    left = sum((v - middle - slope * t) ** 2 for t, v in zip(x, values, strict=True))
-    return slope * (n - 1), math.sqrt(left / (n - 2) / spread) * (n - 1)
+def moved(values: Sequence[float]) -> tuple[float, float]:
+    """How far a series got, from the mean of its first three values to that of its last three, and the standard error.
+
+    Noise is told from curvature by second differences, whose mean square is six times its variance.
+    """
+    second = [a - 2 * b + c for a, b, c in zip(values, values[1:], values[2:], strict=False)]
+    noise = math.sqrt(fmean(d * d for d in second) / 6)
+    return fmean(values[-3:]) - fmean(values[:3]), noise * math.sqrt(2 / 3)
 
 
 def _rises(name: str) -> bool | None:
@@ -35,7 +35,7 @@ def _rises(name: str) -> bool | None:
 
 
 def _guards(r: Record) -> Figures | None:
-    """The trend of each validation figure over the second half of the epochs, better counted as positive.
+    """How far each validation figure got in the second half of the epochs, better counted as positive.
 
     In the last third of 1cycle the rate is so low that little moves.
     """
@@ -48,7 +48,7 @@ def _guards(r: Record) -> Figures | None:
         values = [float(row.get(name, math.nan)) for row in r.rows]
         if rises is None or not all(map(math.isfinite, values)):
             continue
-        change, error = trend(values[-late:])
+        change, error = moved(values[-late:])
         sign = 1.0 if rises else -1.0
         found[name] = {
             "gain": sign * change,
