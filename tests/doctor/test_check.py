@@ -190,3 +190,16 @@ def test_columns_are_called_by_their_names():
     learn = tabular_learner(TabularDataLoaders.from_df(frame, target="target", seed=0), seed=0)
     (found,) = [f for f in learn.check(progress=False) if f.code == "leaking-column"]
     assert "input column 'bill' alone" in found.message
+
+
+def test_a_notebook_shows_a_table_in_which_nothing_is_markup():
+    findings = Findings(
+        [
+            Check(
+                "odd", "data", "DA12", lambda c: {}, lambda f: [Verdict("error", "a < b & c", fix="<b>x</b>")]
+            ).findings({})[0]
+        ]
+    )
+    shown = findings._repr_html_()
+    assert "a &lt; b &amp; c" in shown and "&lt;b&gt;x" in shown and shown.count("<tr>") == 2
+    assert Findings()._repr_html_() == "<p>nothing found</p>"

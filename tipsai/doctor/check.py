@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any, Literal
 
 from tqdm import tqdm
@@ -86,6 +87,21 @@ class Findings(list[Finding]):
         return "\n".join([f"{lines[0]}  what was found", *told])
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """The same table for notebooks, its lines wrapped."""
+        if not self:
+            return "<p>nothing found</p>"
+        cell = "<td style='text-align:left;vertical-align:top'>"
+        rows = "".join(
+            f"<tr>{cell}<b>{f.severity}</b></td>{cell}{f.tip}</td>{cell}{f.code}</td>{cell}{escape(f.message)}"
+            f"<br><i>{escape(f.fix)}</i></td></tr>"
+            for f in self
+        )
+        names = "".join(
+            f"<th style='text-align:left'>{name}</th>" for name in ("severity", "tip", "code", "what was found")
+        )
+        return f"<table><tr>{names}</tr>{rows}</table>"
 
 
 def known_codes(codes: Iterable[str], checks: Iterable[Check]) -> frozenset[str]:
