@@ -335,7 +335,7 @@ def test_check_finds_what_is_wrong_and_its_status_says_how_bad(capsys, folder):
     assert cli.main(["check", "twice.csv", "--target", "y", "--silent", "duplicates"]) == 0
     assert capsys.readouterr().out == "nothing found\n"
     always = types.SimpleNamespace(
-        check=lambda silent: doctor.Findings([Finding("bad", "TR08", "error", "It is bad.")])
+        check=lambda: doctor.Findings([Finding("bad", "TR08", "error", "It is bad.")]), doctor=doctor.Doctor()
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cli.faces, "face", lambda name: types.SimpleNamespace(learner=lambda config: always))

@@ -37,7 +37,10 @@ def test_a_run_of_raw_tensors(tmp_path):
     learn.check(progress=False)
     learn.fit_one_cycle(6, progress=False)
     made, text = page(learn, tmp_path, title="Three classes", command="python train.py")
-    assert made.text("h1") == ["Three classes"] and "Looked at: data and untrained model; training." in text
+    assert (
+        made.text("h1") == ["Three classes"]
+        and "Looked at: the data; the untrained model; training; the trained model." in text
+    )
     assert [h for h in made.text("h2") if h != "Findings"] == [
         "Curves",
         "Activations and gradients",
@@ -100,7 +103,7 @@ def test_looks_are_numbers_one_a_look():
         model[0].bias[:4] = -100.0
     learn = learner(model=model)
     learn.fit(4, progress=False)
-    looks = reporting.looks(learn.record)
+    looks = reporting.looks(learn.doctor.record)
     n = len(looks.steps)
     assert n >= 8 and list(looks.updates) == ["0.weight", "2.weight", "4.weight"]
     assert looks.dead == {"relu 1": pytest.approx([0.5] * n)} and list(looks.saturated) == ["tanh 2"]
@@ -115,7 +118,7 @@ def test_without_validation_doctor_or_training(tmp_path):
     assert made.text("h2") == ["Configuration", "How to reproduce"]
     learn.fit(1, progress=False, doctor=False)
     made, _ = page(learn, tmp_path)
-    assert made.text("h2") == ["Curves", "Configuration", "How to reproduce"] and learn.record is None
+    assert made.text("h2") == ["Curves", "Configuration", "How to reproduce"] and learn.doctor.record is None
 
 
 def test_a_loss_of_batches_is_told(tmp_path):
@@ -152,7 +155,7 @@ def test_a_report_changes_nothing(tmp_path):
 
 def test_what_checks_measured_is_drawn(tmp_path):
     learn = learner()
-    learn.measured = {
+    learn.doctor.measured = {
         "gaps": {
             "measure": "cross-entropy",
             "splits": {"train": [0.1, 0.05, 0.2, 90]},
@@ -160,7 +163,7 @@ def test_what_checks_measured_is_drawn(tmp_path):
         },
         "baselines": {"measure": "error", "model": [0.1, 0.0, 0.2], "baselines": {"chance": 0.6}, "better": {}},
     }
-    learn.found.append(Finding("fit-few", "TR02", "error", "it cannot learn.", {"first": 1.0, "least": 0.9}))
+    learn.doctor.found.append(Finding("fit-few", "TR02", "error", "it cannot learn.", {"first": 1.0, "least": 0.9}))
     made, text = page(learn, tmp_path)
     assert {"Findings", "Gaps", "Baselines"} <= set(made.text("h2")) and "1 error" in text
 

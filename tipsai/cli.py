@@ -90,6 +90,13 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--out", metavar="DIR", help="by default runs/<data>-<date>-<time>")
     train.add_argument("--resume", action="store_true", help="go on with the interrupted run in --out")
     train.add_argument("--json", action="store_true", help="print metrics.json on standard output")
+    train.add_argument(
+        "--check",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="look at data and untrained model first; on by default",
+    )
+    train.add_argument("--silent", action="append", metavar="CODE", help="a check to leave out, such as imbalance")
 
     check = commands.add_parser("check", help="look at data and untrained model, and say what is wrong with them")
     check.set_defaults(run=_check)
@@ -168,6 +175,8 @@ def _take_data(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
+    from tipsai.doctor.check import counted, tell
+
     given = {name: getattr(args, name) for name in run_folder.REMEMBERED}
     out, config = run_folder.open_run(given, args.out, args.resume)
     if (out / "metrics.json").exists():
@@ -184,19 +193,24 @@ def _train(args: argparse.Namespace) -> int:
     learn = faces.face(faces.of_data(config)).learner(config)
     config["n_epochs"] = config.get("n_epochs") or config["epochs"] or _n_epochs(learn, config["minutes"])
     config["n_steps"] = max(1, round(config["n_epochs"] * len(learn.dls.train or ())))
+    learn.doctor.silence(args.silent or ())
     run_folder.write_json(out / "config.json", config)
+    if args.check and not args.resume:
+        tell(learn.check())
     fit = learn.fit_one_cycle if learn.transfer.probe is None else learn.fine_tune
     fit(config["n_epochs"], checkpoint=out / "checkpoint.tips", resume=args.resume)
     if learn.stop_reason == "interrupted":
         log.warning("go on with: the same command, --out %s --resume", out)
         return INTERRUPTED_STATUS
     figures = learn.results() | (learn.test() if learn.dls.test is not None else {})
+    told = {finding.code for finding in learn.doctor.found}
+    tell(finding for finding in learn.findings if finding.code not in told)
     learn.export(out / "model.tips")
     run_folder.write_csv(out / "history.csv", learn.history)
     learn.report(out / "report.html", title=Path(config["data"]).name, figures=figures, command=args.command_line)
     run_folder.write_json(out / "metrics.json", figures)  # last: a run with this file is complete
     (out / "checkpoint.tips").unlink(missing_ok=True)
-    return _report(out, figures, args.json)
+    return _report(out, figures, args.json, f"doctor: {counted(learn.findings) or 'nothing found wrong'}")
 
 
 def _n_epochs(learn: "Learner", minutes: float | None) -> float:
@@ -219,7 +233,7 @@ def _n_epochs(learn: "Learner", minutes: float | None) -> float:
     return n_epochs
 
 
-def _report(out: Path, figures: dict[str, float], as_json: bool) -> int:
+def _report(out: Path, figures: dict[str, float], as_json: bool, doctor: str = "") -> int:
     if as_json:
         print(run_folder.as_json(figures))
     else:
@@ -231,7 +245,8 @@ def _report(out: Path, figures: dict[str, float], as_json: bool) -> int:
                 ["figure", "value"],
             )
         )
-        print(f"\nmodel and history: {out}")
+        print(f"\n{doctor}" if doctor else "")
+        print(f"model and history: {out}")
         print(f"report: {out / 'report.html'}")
     return 0
 
@@ -245,7 +260,8 @@ def _check(args: argparse.Namespace) -> int:
     if config["seed"] is None:
         config["seed"] = 0  # the same split, and the same findings, every time
     learn = faces.face(faces.of_data(config)).learner(config)
-    found = learn.check(silent=args.silent or ())
+    learn.doctor.silence(args.silent or ())
+    found = learn.check()
     for code, why in found.failed.items():
         log.warning("the check %s could not be made: %s", code, why)
     if args.json:

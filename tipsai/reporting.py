@@ -135,7 +135,7 @@ def outcome(interp: Interpretation) -> dict[str, Any]:
         frame = interp.per_class().reset_index()
         several = len(frame) > 1 or interp.kind == "numbers"
         made["classes"] = frame.to_dict("records") if several else ()
-    if interp.kind in ("classes", "labels") and hasattr(interp, "calibration"):
+    if interp.kind in ("classes", "labels"):
         made["calibration"] = interp.calibration(BINS).to_dict("records")
     return made
 

@@ -48,7 +48,7 @@ def test_what_is_empty_has_no_section():
         ([], ["training"], "Nothing was found wrong.", "fine"),
         ([], [], "The doctor did not look at this run.", "warning"),
         (["advice"], [], "Nothing was found wrong; one piece of advice.", "fine"),
-        (["warning", "advice"], [], "1 warning: the run is sound, and could be better.", "warning"),
+        (["warning", "advice"], [], "1 warning: to be mended before the figures are trusted.", "warning"),
         (
             ["error", "error", "warning"],
             [],

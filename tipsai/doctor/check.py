@@ -124,6 +124,13 @@ def tell(findings: Iterable[Finding]) -> None:
             log.warning("%s%s", step, finding)
 
 
+def counted(findings: Iterable[Finding]) -> str:
+    """How many findings are more than advice, in words; "" for none."""
+    found = [f.severity for f in findings]
+    counts = [(found.count(word), word) for word in ("error", "warning")]
+    return ", ".join(f"{n} {word}{'s' if n > 1 else ''}" for n, word in counts if n)
+
+
 def make(
     checks: Iterable[Check],
     subject: Any,

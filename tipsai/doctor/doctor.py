@@ -44,12 +44,21 @@ class Doctor:
 
     def __init__(self, further: Sequence[Check] = (), silent: Iterable[str] = ()) -> None:
         self.checks = [*CHECKS, *further]
-        self.silent = known_codes(silent, self.checks)
+        self.silent: frozenset[str] = frozenset()
+        self.silence(silent)
         self.found: list[Finding] = []
         self.measured: dict[str, Any] = {}
         self.record: Record | None = None
         self.due = self.test_open = False
         self.looked: list[str] = []
+
+    def silence(self, codes: Iterable[str]) -> None:
+        """Leaves out further checks, before, in and after training.
+
+        Raises:
+            SettingError: no check has such a code.
+        """
+        self.silent |= known_codes(codes, self.checks)
 
     def of(self, *stages: str) -> list[Check]:
         """The checks of some stages."""

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from tipsai.core.callback import Callback
 from tipsai.core.finding import Finding
 from tipsai.core.state import Row, TrainState
-from tipsai.doctor.check import Check, make, tell
+from tipsai.doctor.check import Check, counted, make, tell
 from tipsai.doctor.flow import layers
 
 LOOKS = 24  # steps of a fit that are looked at closely, at most one in EVERY
@@ -133,9 +133,8 @@ class _Activations(TorchFunctionMode):
 
 def remark(found: Sequence[Finding]) -> str:
     """How much was found, in a few words; nothing where that is advice at most."""
-    counts = [(sum(f.severity == word for f in found), word) for word in ("error", "warning")]
-    told = [f"{n} {word}{'s' if n > 1 else ''}" for n, word in counts if n]
-    return f"doctor: {', '.join(told)}" if told else ""
+    told = counted(found)
+    return f"doctor: {told}" if told else ""
 
 
 class Watch(Callback):

@@ -60,7 +60,7 @@ def verdict(findings: Sequence[Finding], looked: Sequence[str]) -> tuple[str, st
         more = f" and {counted(n['warning'], 'warning')}" if n["warning"] else ""
         return f"{counted(n['error'], 'error')}{more}: the result is not sound until {mended}.", "error"
     if n["warning"]:
-        return f"{counted(n['warning'], 'warning')}: the run is sound, and could be better.", "warning"
+        return f"{counted(n['warning'], 'warning')}: to be mended before the figures are trusted.", "warning"
     if not looked and not findings:
         return "The doctor did not look at this run.", "warning"
     if n["advice"]:
