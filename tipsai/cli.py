@@ -176,6 +176,7 @@ def _take_data(parser: argparse.ArgumentParser) -> None:
 
 def _train(args: argparse.Namespace) -> int:
     from tipsai.doctor.check import counted, tell
+    from tipsai.verification import verify
 
     given = {name: getattr(args, name) for name in run_folder.REMEMBERED}
     out, config = run_folder.open_run(given, args.out, args.resume)
@@ -204,8 +205,9 @@ def _train(args: argparse.Namespace) -> int:
         return INTERRUPTED_STATUS
     figures = learn.results() | (learn.test() if learn.dls.test is not None else {})
     told = {finding.code for finding in learn.doctor.found}
-    tell(finding for finding in learn.findings if finding.code not in told)
     learn.export(out / "model.tips")
+    learn.doctor.found += verify(learn, out / "model.tips")
+    tell(finding for finding in learn.findings if finding.code not in told)
     run_folder.write_csv(out / "history.csv", learn.history)
     learn.report(out / "report.html", title=Path(config["data"]).name, figures=figures, command=args.command_line)
     run_folder.write_json(out / "metrics.json", figures)  # last: a run with this file is complete

@@ -151,7 +151,7 @@ TIPS = {
         Tip(
             "DA10",
             "Process new data exactly as the training data.",
-            "default: processors are fitted once and travel in the artifact; check validation-scale",
+            "default: processors are fitted once and travel in the artifact; tipsai.verification.verify (tipsai train); check validation-scale",
         ),
         Tip(
             "DA11",

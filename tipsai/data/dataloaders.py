@@ -180,6 +180,10 @@ class DataLoaders:
         """
         return columns
 
+    def raw_items(self, n: int) -> Any:
+        """Up to n validation items (else training ones) as they were given, for predict; None where they are not kept."""
+        return list((self.items.get("valid") or self.items.get("train") or ())[:n]) or None
+
     def derived(self, split: str, loss: float) -> Row:
         """Further figures that follow from a split's loss, by name; none here."""
         return {}

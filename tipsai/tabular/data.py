@@ -191,6 +191,11 @@ class TabularDataLoaders(DataLoaders):
             )
         return RowLoader(self.table.encode_frame(frame), bs or max(EVAL_ROWS, self.bs))
 
+    def raw_items(self, n: int) -> pd.DataFrame | None:
+        """Rows as they were read, without targets."""
+        kept = self.raw.get("valid") or self.raw.get("train")
+        return None if kept is None else kept.frame.head(n)
+
     def present(self, items: Any, loader: Loader, columns: dict[str, Any]) -> pd.DataFrame:
         return pd.DataFrame(columns, index=as_frame(items).index)
 
