@@ -9,7 +9,7 @@ from tipsai.core.state import Batch
 from tipsai.doctor.check import Check, Figures, Verdict
 from tipsai.doctor.context import Context, rows
 
-ROWS = 32
+ROWS = 8  # the sums are exact for any number of them
 APART = 1e-4  # of the gradient's norm
 SUM = 0.01  # how near to the number of rows a loss must grow with them to be called their sum
 

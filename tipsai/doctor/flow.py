@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from tipsai.core import modes
 from tipsai.core.errors import listing
 from tipsai.doctor.check import Check, Figures, Verdict
-from tipsai.doctor.context import Context
+from tipsai.doctor.context import Context, rows
 
+ROWS = 64  # of a batch
 STEPS = 4  # of training before gradients are judged: a layer that starts at zero blocks the first
 SMALL = 0.1  # of the run's own rate: a run warms up, too
 VANISHED, FAINT, EXPLODED = 1e-3, 1e-4, 70.0  # AutoTrainer
@@ -38,7 +39,8 @@ def layers(model: nn.Module) -> list[str]:
     return [name for name, p in model.named_parameters() if p in own and "bias" not in name]
 
 
-def _flow(ctx: Context) -> Figures | None:
+def flow(ctx: Context) -> Figures | None:
+    """Which parameters get a gradient in a few small steps, and the norms of layers' gradients."""
     if "flow" not in ctx.kept:
         ctx.kept["flow"] = _measured(ctx)
     return ctx.kept["flow"]  # type: ignore[no-any-return]
@@ -49,7 +51,7 @@ def _measured(ctx: Context) -> Figures | None:
     batch = ctx.batch()
     if batch is None or not batch.y and ctx.compute_loss is None:
         return None
-    model = ctx.fresh()
+    batch, model = rows(batch, ROWS), ctx.fresh()
     modes.train(model)
     named = dict(model.named_parameters())
     wanted = [name for name, p in named.items() if p.requires_grad]
@@ -135,11 +137,11 @@ def _judge_flow(f: Figures) -> Iterator[Verdict]:
         )
 
 
-FLOW = Check("gradient-flow", "start", "MO06", _flow, _judge_flow, unless=("non-finite-data",))
+FLOW = Check("gradient-flow", "start", "MO06", flow, _judge_flow, unless=("non-finite-data",))
 
 
 def _depth(ctx: Context) -> Figures | None:
-    figures = _flow(ctx)
+    figures = flow(ctx)
     if figures is None or len(figures.get("norms", ())) < 2:
         return None
     norms = {name: norm for name, norm in figures["norms"].items() if norm != 0}

@@ -1,6 +1,7 @@
 """Which layer made the first value that is not finite (MO05)."""
 
 import contextlib
+import math
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +13,7 @@ from tipsai.core.state import Batch
 from tipsai.core.step import autocast
 from tipsai.doctor.check import Check, Figures, Verdict
 from tipsai.doctor.context import Context
+from tipsai.doctor.flow import flow
 
 SECONDS = 5.0  # of looking for the batch
 
@@ -85,8 +87,8 @@ def in_epoch(ctx: Context, epoch: int, n_batches: int) -> Figures:
 
 
 def _start(ctx: Context) -> Figures | None:
-    batch = ctx.batch()
-    if batch is None or (not batch.y and ctx.compute_loss is None):
+    batch, moved = ctx.batch(), flow(ctx)
+    if batch is None or moved is None or all(math.isfinite(norm) for norm in moved.get("norms", {"": 0.0}).values()):
         return None
     model = ctx.fresh()
     modes.train(model)
