@@ -21,7 +21,8 @@ from tipsai.losses import CrossEntropy
 SAMPLE = 2000  # items of a split that checks look at
 SAMPLE_BYTES = 1 << 27  # at most
 SAMPLE_SECONDS = 2.0  # of reading; what has come by then is the sample
-ROWS = 128  # of a batch that is sent through the model
+ROWS, FEWEST = 128, 32  # of a batch that is sent through the model
+LARGE = 1 << 21  # numbers in its inputs: of larger items fewer are sent
 
 
 @dataclass(slots=True)
@@ -89,7 +90,9 @@ class Context:
         if self.loader(split) is None:
             return None
         if split not in self.kept:
-            self.kept[split] = rows(next(self.fed(split)), ROWS)
+            first = next(self.fed(split))
+            numbers = sum(t[:1].numel() for t in first.x)
+            self.kept[split] = rows(first, min(ROWS, max(FEWEST, LARGE // max(1, numbers))))
         return self.kept[split]  # type: ignore[no-any-return]
 
     def sample(self, split: str) -> Batch | None:
