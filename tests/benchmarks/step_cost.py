@@ -1,9 +1,10 @@
 """What a step costs: Learner with its default callbacks beside a hand-written loop over the same tensors.
 
 MLP 32-64-64-2, batch 256, 65,536 rows in memory, fused AdamW, 1cycle, gradient clipping. The three ways alternate in
-one process; the ratios are medians over the rounds.
+one process; the ratios are medians over the rounds. With --doctor instead: the same, and a small language model, with the
+doctor on against off.
 
-    python tests/benchmarks/step_cost.py [--rounds 15] [--epochs 5] [--threads 2]
+    python tests/benchmarks/step_cost.py [--rounds 15] [--epochs 5] [--threads 2] [--doctor]
 """
 
 import argparse
@@ -13,7 +14,8 @@ import time
 import torch
 from torch import nn
 
-from tipsai import DataLoaders, Learner
+from tipsai import DataLoaders, Learner, toys
+from tipsai.text import TextDataLoaders, language_model_learner
 
 ROWS, BS = 65_536, 256
 
@@ -48,6 +50,35 @@ def by_tipsai(x, y, epochs):
     return learn.model
 
 
+def watched(x, y, epochs, doctor):
+    """Seconds in fit."""
+    learn = Learner(DataLoaders.from_tensors((x, y), bs=BS), model(), lr=3e-3, seed=0, device="cpu")
+    learn.fit_one_cycle(epochs, doctor=doctor, progress=False)
+    return learn.train_seconds
+
+
+def language(doctor, n_steps=150):
+    """Seconds in fit."""
+    dls = TextDataLoaders.language_model(toys.text(60_000).text, tokenizer="char", block_size=64, bs=12)
+    learn = language_model_learner(dls, n_layers=4, n_heads=4, dim=128, seed=0, device="cpu")
+    learn.fit_one_cycle(n_steps / len(dls.train), doctor=doctor, progress=False)
+    return learn.train_seconds
+
+
+def on_and_off(x, y, args):
+    for name, run in (
+        ("small network", lambda on: watched(x, y, args.epochs, on)),
+        ("small language model", language),
+    ):
+        run(True)
+        ratios = []
+        for i in range(args.rounds):
+            took = {on: run(on) for on in ((True, False) if i % 2 else (False, True))}
+            ratios.append(took[True] / took[False])
+        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+        print(f"{name}: {statistics.median(ratios):.3f} times as long with the doctor ({spread}, {args.rounds} rounds)")
+
+
 def seconds(run):
     began = time.perf_counter()
     run()
@@ -59,11 +90,15 @@ def main():
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--doctor", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     x = torch.randn(ROWS, 32)
     y = (x[:, 0] * x[:, 1] > 0).long()
+    if args.doctor:
+        on_and_off(x, y, args)
+        return
     ways = {
         "hand-written, with clipping": lambda: by_hand(x, y, args.epochs, clip=True),
         "hand-written, no clipping": lambda: by_hand(x, y, args.epochs, clip=False),

@@ -13,7 +13,7 @@ from tipsai.doctor.check import Check, Figures, Verdict
 from tipsai.doctor.context import Context, rows
 
 N = 8  # examples
-SECONDS = 4.0  # at most
+SECONDS = 3.0  # at most
 STEPS = 300
 RATES = (1.0, 3.0, 0.1)  # times the run's own, tried one after the other
 PASSED = 0.01  # of the loss between start and floor that may be left

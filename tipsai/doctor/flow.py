@@ -11,7 +11,7 @@ from tipsai.core.errors import listing
 from tipsai.doctor.check import Check, Figures, Verdict
 from tipsai.doctor.context import Context, rows
 
-ROWS = 64  # of a batch
+FEWEST = 16  # rows; half of a batch is enough to see what gets a gradient
 STEPS = 4  # of training before gradients are judged: a layer that starts at zero blocks the first
 SMALL = 0.1  # of the run's own rate: a run warms up, too
 VANISHED, FAINT, EXPLODED = 1e-3, 1e-4, 70.0  # AutoTrainer
@@ -51,7 +51,7 @@ def _measured(ctx: Context) -> Figures | None:
     batch = ctx.batch()
     if batch is None or not batch.y and ctx.compute_loss is None:
         return None
-    batch, model = rows(batch, ROWS), ctx.fresh()
+    batch, model = rows(batch, max(FEWEST, batch.n_rows // 2)), ctx.fresh()
     modes.train(model)
     named = dict(model.named_parameters())
     wanted = [name for name, p in named.items() if p.requires_grad]
