@@ -291,6 +291,7 @@ def test_a_reader_who_goes_is_no_error(many):
     assert (done.returncode, err) == (0, "")
 
 
+@pytest.mark.slow
 def test_demo(capsys, monkeypatch):
     assert cli.main(["demo", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
