@@ -14,7 +14,6 @@ HEAVY = {
     "few pictures without weights",
     "language model with tied weights",
     "large network",
-    "pictures at half their size",
     "pictures at their own size",
     "pictures made tiny",
     "running text of characters",
