@@ -653,3 +653,11 @@ def a_loss_computed_by_hand(seed):
 def a_test_drawn_alike(seed):
     x, y = blobs(seed, 900)
     return learner(split(x[:600], y[:600], test=(x[600:], y[600:])), mlp(seed), seed)
+
+
+@healthy
+def a_recurrent_network_for_numbers_of_any_size(seed):
+    """What the last layer takes is bounded, and what it returns is not, once it has learned."""
+    x, y = sequences(seed)
+    target = (x[:, -1, :1] * 3 + y[:, None]) * 1.5
+    return learner(split(x, target), seeded(seed, lambda: Recurrent(1)), seed)

@@ -203,3 +203,12 @@ def test_a_notebook_shows_a_table_in_which_nothing_is_markup():
     shown = findings._repr_html_()
     assert "a &lt; b &amp; c" in shown and "&lt;b&gt;x" in shown and shown.count("<tr>") == 2
     assert Findings()._repr_html_() == "<p>nothing found</p>"
+
+
+def test_a_last_layer_that_starts_at_zero_is_no_rectifier():
+    from doctor.faults import line
+
+    model = mlp(0, 10, 1)
+    nn.init.zeros_(model[2].weight)
+    nn.init.zeros_(model[2].bias)
+    assert "outputs" not in [f.code for f in learner(split(*line(0)), model, 0).check(progress=False)]
