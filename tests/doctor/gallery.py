@@ -54,6 +54,17 @@ def sigmoid_before_large_targets(seed):
     return learner(split(x, y * 2 + 1), nn.Sequential(mlp(seed, 10, 1), nn.Sigmoid()), seed)
 
 
+@fault("outputs")
+def logits_before_a_loss_of_log_probabilities(seed):
+    return learner(split(*blobs(seed)), mlp(seed), seed, loss_fn=nn.NLLLoss())
+
+
+@fault("outputs")
+def probabilities_before_a_loss_of_log_probabilities(seed):
+    x, y = blobs(seed)
+    return learner(split(x, y), nn.Sequential(mlp(seed), nn.Softmax(1)), seed, loss_fn=lambda p, t: F.nll_loss(p, t))
+
+
 @fault("loss-for-targets")
 def squared_error_of_class_numbers(seed):
     x, y = blobs(seed, k=5)
@@ -661,3 +672,8 @@ def a_recurrent_network_for_numbers_of_any_size(seed):
     x, y = sequences(seed)
     target = (x[:, -1, :1] * 3 + y[:, None]) * 1.5
     return learner(split(x, target), seeded(seed, lambda: Recurrent(1)), seed)
+
+
+@healthy
+def log_probabilities_and_their_loss(seed):
+    return learner(split(*blobs(seed)), nn.Sequential(mlp(seed), nn.LogSoftmax(1)), seed, loss_fn=nn.NLLLoss())

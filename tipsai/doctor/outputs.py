@@ -136,6 +136,8 @@ def _outputs(ctx: Context) -> Figures | None:
     pred, y = said
     axis = class_axis(ctx.loss_fn, pred, y)
     figures = {"n": pred.numel(), "least": float(pred.min()), "largest": float(pred.max())} | _far(ctx, pred)
+    if axis is not None and _takes_logs(ctx, pred, y):
+        return figures | {"kind": "logarithms", "total": float(pred.logsumexp(axis).exp().mean())}
     if axis is not None and _fits(ctx, pred, y):
         sums = pred.sum(axis)
         ones = bool((sums - 1).abs().max() < 1e-3) and figures["least"] >= 0
@@ -148,6 +150,18 @@ def _outputs(ctx: Context) -> Figures | None:
         t = target.y[0].float()
         return figures | {"kind": "numbers", "least target": float(t.min()), "largest target": float(t.max())}
     return None
+
+
+def _takes_logs(ctx: Context, pred: Tensor, y: Tensor) -> bool:
+    """Whether the loss takes log-probabilities, as torch's nll_loss does: it is minus the target's output, and no more."""
+    try:
+        values = [
+            float(total / weight) for total, weight in (ctx.loss_fn.report(p, y) for p in (pred, 2 * pred, pred + 1))
+        ]
+    except Exception:  # a loss of one's own that takes nothing but what the model returns
+        return False
+    one, double, shifted = values
+    return abs(double - 2 * one) < 1e-4 * max(1.0, abs(one)) and abs(shifted - (one - 1)) < 1e-4 * max(1.0, abs(one))
 
 
 def _far(ctx: Context, pred: Tensor) -> dict[str, Any]:
@@ -178,6 +192,16 @@ def _judge_outputs(f: Figures) -> Iterator[Verdict]:
     varied = high - low > 1e-6
     cut = f["never below zero"] and 0.1 < f["zeros"] and varied  # a last layer that starts at zero is no rectifier
     if f["n"] < ENOUGH:
+        return
+    if f["kind"] == "logarithms":
+        if abs(f["total"] - 1) > 0.01:
+            yield Verdict(
+                "error",
+                f"the loss takes the logarithms of probabilities, and the model's outputs are none: their exponentials add up to {f['total']:.3g}. "
+                "It can fall below zero for ever, and teaches nothing.",
+                f,
+                "End the model with LogSoftmax, or return logits and take nn.CrossEntropyLoss().",
+            )
         return
     if f["kind"] == "classes" and f["sum to 1"] and f["classes"] > 1:
         yield Verdict(
