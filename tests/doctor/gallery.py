@@ -162,6 +162,24 @@ def an_optimizer_of_the_head_alone(seed):
     return learner(split(*blobs(seed)), model, seed, opt=lambda groups: torch.optim.Adam(model[2].parameters(), 1e-3))
 
 
+class Listed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.head = nn.Linear(12, 32), nn.Linear(32, 3)
+        self.middle = [nn.Linear(32, 32) for _ in range(2)]
+
+    def forward(self, x):
+        h = F.relu(self.first(x))
+        for layer in self.middle:
+            h = F.relu(layer(h))
+        return self.head(h)
+
+
+@fault("gradient-flow")
+def layers_in_a_plain_list(seed):
+    return learner(split(*blobs(seed)), seeded(seed, Listed), seed)
+
+
 class Unused(nn.Module):
     def __init__(self):
         super().__init__()

@@ -39,6 +39,20 @@ def layers(model: nn.Module) -> list[str]:
     return [name for name, p in model.named_parameters() if p in own and "bias" not in name]
 
 
+def unregistered(model: nn.Module) -> list[str]:
+    """Layers that a module keeps in a plain list, tuple or dict, so that neither optimizer nor file ever has them."""
+    known, found = set(model.modules()), list[str]()
+    for name, module in model.named_modules():
+        for attribute, value in vars(module).items():
+            held = value.values() if isinstance(value, dict) else value
+            if attribute.startswith("_") or not isinstance(value, list | tuple | dict):
+                continue
+            lost = [m for m in held if isinstance(m, nn.Module) and m not in known]
+            if any(p.requires_grad for m in lost for p in m.parameters()):
+                found.append(f"{name}.{attribute}" if name else attribute)
+    return found
+
+
 def flow(ctx: Context) -> Figures | None:
     """Which parameters get a gradient in a few small steps, and the norms of layers' gradients."""
     if "flow" not in ctx.kept:
@@ -86,6 +100,7 @@ def _measured(ctx: Context) -> Figures | None:
         "not in the optimizer": [name for name in wanted if name not in ctx.optimized] if ctx.optimized else [],
         "frozen at random": [n for n in frozen if named[n].ndim > 1 and fresh_uniform(named[n])],
         "norms": norms,
+        "unregistered": unregistered(ctx.model),
     }
 
 
@@ -103,6 +118,13 @@ def _judge_flow(f: Figures) -> Iterator[Verdict]:
             "learn.unfreeze() trains all; leave .detach() and .item() out of the forward pass.",
         )
         return
+    if f["unregistered"]:
+        yield Verdict(
+            "warning",
+            f"{listing(f['unregistered'])} holds layers in a plain list or dict: torch does not know of them, so they are neither trained nor saved.",
+            f,
+            "nn.ModuleList(...) or nn.ModuleDict(...) around them, or freeze what is not to be trained.",
+        )
     if f["not in the optimizer"]:
         names = f["not in the optimizer"]
         yield Verdict(
