@@ -9,7 +9,8 @@ from torch import nn
 
 from tipsai import Learner
 from tipsai.core.errors import SettingError
-from tipsai.embedding import drawn, features, principal_plane
+from tipsai.core.evaluate import features
+from tipsai.embedding import drawn, principal_plane
 
 
 def test_features_are_the_inputs_of_the_last_linear_layer():

@@ -1,61 +1,17 @@
 """What a network makes of a split before its last layer, drawn in two dimensions (MO08)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tipsai import plot
-from tipsai.core.errors import DataError, SettingError
-from tipsai.core.evaluate import evaluating
-from tipsai.core.state import Batch
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_CLASSES = 12  # with a colour of their own; the others are grey together
-
-
-def features(model: nn.Module, batches: Iterable[Batch], n: int) -> tuple[Tensor, Tensor | None]:
-    """The inputs of a model's last linear layer for the first n items.
-
-    Args:
-        model: any with an nn.Linear.
-        batches: on the model's device.
-        n: items at most.
-
-    Returns:
-        float32 [n, d] on the CPU; targets [n, ...], None where there are none.
-
-    Raises:
-        SettingError: the model has no linear layer, or it sees other than one row an item.
-    """
-    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    if not linear:
-        raise SettingError(f"the model, a {type(model).__name__}, has no nn.Linear, so there is nothing to draw.")
-    seen: list[Tensor] = []
-    hook = linear[-1].register_forward_pre_hook(lambda module, args: seen.append(args[0].detach().float().cpu()))
-    rows: list[Tensor] = []
-    targets: list[Tensor] = []
-    n_rows = 0
-    try:
-        with evaluating(model):
-            for batch in batches:
-                seen.clear()
-                model(*batch.x)
-                if len(seen) != 1 or seen[0].shape[0] != len(batch.x[0]):
-                    raise SettingError("the model's last linear layer does not see one row an item; nothing is drawn.")
-                rows.append(seen[0].flatten(1))
-                targets.extend(y.cpu() for y in batch.y[:1])
-                n_rows += len(rows[-1])
-                if n_rows >= n:
-                    break
-    finally:
-        hook.remove()
-    if not rows:
-        raise DataError("there are no items to draw.")
-    return torch.cat(rows)[:n], torch.cat(targets)[:n] if targets else None
 
 
 def principal_plane(x_nd: Tensor) -> tuple[Tensor, list[float]]:

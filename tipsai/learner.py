@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import logging
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,9 @@ from tipsai import artifact, container, embedding, fitting, losses, metrics, opt
 from tipsai.callbacks import Recorder, Scheduler
 from tipsai.core import rng
 from tipsai.core.callback import Callback, bind
+from tipsai.core.device import pick_device
 from tipsai.core.errors import NonFiniteLossError, SettingError, require_positive
-from tipsai.core.evaluate import Evaluator, predictions
+from tipsai.core.evaluate import Evaluator, features, predictions
 from tipsai.core.interrupt import INTERRUPTED
 from tipsai.core.state import Batch, ComputeLoss, Row, TrainState
 from tipsai.core.step import Step, resolve_precision
@@ -40,25 +40,6 @@ TRAIN_SAMPLE = 10_000  # training rows on which train_loss is measured
 JUDGED = 0.01  # of the items that were trained on: so many of a split are judged one by one afterwards
 JUDGED_LEAST, JUDGED_MOST = 256, 2000
 LONG = 10.0  # seconds of training after which the end checks speak unasked; they take a few hundredths of that
-
-
-def pick_device(device: str | torch.device | None) -> torch.device:
-    """The device asked for, or the best there is: CUDA, then Apple's, then the CPU.
-
-    Raises:
-        SettingError: the device is unknown, or not on this machine.
-    """
-    if device is None or device == "auto":
-        mps = torch.backends.mps.is_available()
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
-    try:
-        found = torch.device(device)
-        torch.empty(1, device=found)
-    except (RuntimeError, AssertionError) as error:
-        raise SettingError(
-            f"device {str(device)!r} is not on this machine ({str(error).splitlines()[0]}). Use 'auto' or 'cpu'."
-        ) from error
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -581,7 +562,7 @@ class Learner:
         if split == "test":
             raise SettingError("split is 'test'; whoever looks at test items tunes on them (DA14). Use 'valid'.")
         sample = self.dls.as_evaluated(self.dls.feed(split, self.device).loader.sample(n, self.seed), self.device)
-        found, targets = embedding.features(self.model, sample, n)
+        found, targets = features(self.model, sample, n)
         names = self.dls.blocks[1].outputs if self.dls.blocks else ()
         return embedding.drawn(found, targets, names, f"{len(found):,} {split} items before the last layer")
 
@@ -685,24 +666,18 @@ class Learner:
             base = float(made.defaults["lr"])
             self.settings.note("lr (base)", base, base, "the optimizer's own default")
             return base
-        factor, ratio = self._lr_factors(recipe)
+        lr, factor, ratio = optim.default_lr(recipe, n, self.dls.bs, self.dls.base_bs)
         self.settings.note("lr (base)", recipe.base_lr, recipe.base_lr, recipe.source)
         self.settings.note("lr factor for size", factor, factor, f"TR01, {n:,} parameters")
         if ratio != 1.0:
             told = f"TR06, {recipe.scale_rule}: bs {self.dls.bs} against {self.dls.base_bs}"
             self.settings.note("lr factor for bs", ratio, 1.0, told)
-        return recipe.base_lr * factor * ratio
-
-    def _lr_factors(self, recipe: optim.Recipe) -> tuple[float, float]:
-        """What a base rate is multiplied by, for the size of the model and of the batch."""
-        base_bs = self.dls.base_bs
-        size = optim.size_factor(optim.n_parameters(self.model)) if recipe.follows_size else 1.0
-        return size, optim.scale_lr(1.0, self.dls.bs, base_bs, recipe.scale_rule) if base_bs else 1.0
+        return lr
 
     def _usual_lr(self) -> float | None:
         """The rate that a named optimizer takes by default; of others none is known."""
-        recipe = optim.recipe(self.opt_spec)
-        return None if recipe is None else recipe.base_lr * math.prod(self._lr_factors(recipe))
+        recipe, n = optim.recipe(self.opt_spec), optim.n_parameters(self.model)
+        return None if recipe is None else optim.default_lr(recipe, n, self.dls.bs, self.dls.base_bs)[0]
 
     def _note_settings(self, lr: Any, loss_fn: Any, precision: str, seed: int | None) -> None:
         note = self.settings.note

@@ -111,6 +111,20 @@ def scale_lr(lr: float, bs: int, base_bs: int, rule: str = "sqrt") -> float:
     return lr * (bs / base_bs if rule == "linear" else math.sqrt(bs / base_bs))
 
 
+def default_lr(recipe: Recipe, n_parameters: int, bs: int, base_bs: int | None) -> tuple[float, float, float]:
+    """A named optimizer's peak rate, and what its base was multiplied by for the model's size (TR01) and the batch's (TR06).
+
+    Args:
+        recipe: of the optimizer.
+        n_parameters: of the model.
+        bs: the batch size.
+        base_bs: the batch size that a modality's rate was chosen for; None where it has none.
+    """
+    size = size_factor(n_parameters) if recipe.follows_size else 1.0
+    batch = scale_lr(1.0, bs, base_bs, recipe.scale_rule) if base_bs else 1.0
+    return recipe.base_lr * size * batch, size, batch
+
+
 NO_DECAY_MODULES = (
     nn.Embedding,
     nn.EmbeddingBag,

@@ -29,6 +29,7 @@ from tipsai.interpret import Interpretation
 from tipsai.optim import n_parameters
 from tipsai.report.contents import Confusion, Example, Figure, Looks, Report, Steps
 from tipsai.report.picture import beside, data_uri, of_tensor
+from tipsai.report.words import SPLITS
 from tipsai.settings import Settings
 
 log = logging.getLogger("tipsai")
@@ -37,7 +38,6 @@ READ = 6  # rows or texts, which take more room
 FEW = 8  # numbers of a raw row that are shown
 CONFUSED = 10  # pairs
 BINS = 10
-PARTS = {"train": "training", "valid": "validation", "test": "test"}
 # Figures that come first, where a run has them; the rest follow in their own order.
 FOREMOST = ("test_", "valid_", "train_loss")
 
@@ -83,7 +83,7 @@ def settings(held: Settings) -> list[dict[str, Any]]:
 
 def subtitle(model: nn.Module, dls: DataLoaders) -> str:
     """The run in a line: the model and the size of the data."""
-    sizes = [(name, getattr(getattr(dls, part), "n_items", None)) for part, name in PARTS.items()]
+    sizes = [(name, getattr(getattr(dls, part), "n_items", None)) for part, name in SPLITS.items()]
     told = ", ".join(f"{n:,} {name}" for name, n in sizes if n)
     kind = type(getattr(model, "_orig_mod", model)).__name__
     return f"{kind} of {n_parameters(model):,} parameters" + (f"; {told} items" if told else "")

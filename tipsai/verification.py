@@ -61,7 +61,7 @@ def _variants(given: Any) -> dict[str, Any]:
     if not isinstance(given, pd.DataFrame):
         return {"the same items": given}
     unseen, missing = given.copy(), given.copy()
-    for name in given.columns[[not pd.api.types.is_numeric_dtype(t) and not _is_date(t) for t in given.dtypes]]:
+    for name in given.columns[[not pd.api.types.is_numeric_dtype(t) and not _is_date_or_bool(t) for t in given.dtypes]]:
         unseen[name] = pd.Series([NEVER_SEEN] * len(given), index=given.index, dtype="str")
     for i, name in enumerate(given.columns):
         if len(given) > 1:
@@ -74,7 +74,7 @@ def _variants(given: Any) -> dict[str, Any]:
     }
 
 
-def _is_date(dtype: Any) -> bool:
+def _is_date_or_bool(dtype: Any) -> bool:
     return bool(pd.api.types.is_datetime64_any_dtype(dtype) or pd.api.types.is_bool_dtype(dtype))
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tipsai.core import memory, modes
+from tipsai.core.errors import DataError, SettingError
 from tipsai.core.state import Batch, ComputeLoss, Loss, Metric, Row
 from tipsai.core.step import autocast
 
@@ -87,3 +88,44 @@ def predictions(
     with evaluating(model):
         for batch in batches:
             yield predict_batch(model, batch, output).float().cpu(), tuple(t.cpu() for t in batch.y)
+
+
+def features(model: nn.Module, batches: Iterable[Batch], n: int) -> tuple[Tensor, Tensor | None]:
+    """The inputs of a model's last linear layer for the first n items.
+
+    Args:
+        model: any with an nn.Linear.
+        batches: on the model's device.
+        n: items at most.
+
+    Returns:
+        float32 [n, d] on the CPU; targets [n, ...], None where there are none.
+
+    Raises:
+        SettingError: the model has no linear layer, or it sees other than one row an item.
+    """
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise SettingError(f"the model, a {type(model).__name__}, has no nn.Linear, so there is nothing to draw.")
+    seen: list[Tensor] = []
+    hook = linear[-1].register_forward_pre_hook(lambda module, args: seen.append(args[0].detach().float().cpu()))
+    rows: list[Tensor] = []
+    targets: list[Tensor] = []
+    n_rows = 0
+    try:
+        with evaluating(model):
+            for batch in batches:
+                seen.clear()
+                model(*batch.x)
+                if len(seen) != 1 or seen[0].shape[0] != len(batch.x[0]):
+                    raise SettingError("the model's last linear layer does not see one row an item; nothing is drawn.")
+                rows.append(seen[0].flatten(1))
+                targets.extend(y.cpu() for y in batch.y[:1])
+                n_rows += len(rows[-1])
+                if n_rows >= n:
+                    break
+    finally:
+        hook.remove()
+    if not rows:
+        raise DataError("there are no items to draw.")
+    return torch.cat(rows)[:n], torch.cat(targets)[:n] if targets else None

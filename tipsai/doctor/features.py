@@ -1,4 +1,4 @@
-"""What a simple model sees of inputs: standardised numbers, coarse pictures, codes as indicators, counts of tokens."""
+"""What simple models see of inputs: numbers, coarse pictures, codes as indicators, counts of tokens."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tipsai.core.state import Batch
+
 MOST = 1024  # columns
 GRID = 8  # of a coarse picture
+FEW, BUCKETS = 64, 64  # columns, and counts of tokens, where two small samples are compared
 
 
 def _columns(t: Tensor, like: Tensor) -> Tensor | None:
@@ -53,3 +56,18 @@ def simple_features(x: Sequence[Tensor], new: Sequence[Tensor]) -> tuple[Tensor,
     middle, scale = a.mean(0), a.std(0)
     kept = scale > 1e-9
     return None if not kept.any() else tuple((t[:, kept] - middle[kept]) / scale[kept] for t in (a, b))  # type: ignore[return-value]
+
+
+def coarse_features(batch: Batch) -> Tensor:
+    """Fewer columns than simple_features, none of them of codes, float64 [n, d]: for telling two small samples apart."""
+    parts = []
+    for t in batch.x:
+        if t.ndim == 4 and t.is_floating_point():
+            coarse = F.adaptive_avg_pool2d(t.float(), 4).flatten(1)
+            parts += [coarse, t.float().flatten(2).mean(2), t.float().flatten(2).std(2)]
+        elif t.is_floating_point() or t.dtype in (torch.bool, torch.uint8):  # of a table, flags of what is missing
+            flat = t.float().reshape(len(t), -1)
+            parts.append(flat[:, :: max(1, flat.shape[1] // FEW)][:, :FEW])
+        elif t.ndim == 2 and t.shape[1] > 1:
+            parts.append(F.one_hot(t % BUCKETS, BUCKETS).sum(1).float())
+    return torch.cat(parts, 1).double() if parts else torch.zeros(batch.n_rows, 0, dtype=torch.float64)

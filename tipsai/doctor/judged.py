@@ -1,9 +1,10 @@
 """What a model makes of samples of the splits, item by item; and intervals for means over them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tipsai.core.evaluate import evaluating
 from tipsai.core.state import Batch
@@ -53,6 +54,19 @@ def judged(ctx: Context, split: str) -> Judged | None:
     return ctx.kept[key]  # type: ignore[no-any-return]
 
 
+def parts(ctx: Context, sample: Batch, most: int) -> Iterator[Batch]:
+    """The first items of a sample, some at a time, on the device."""
+    n = min(sample.n_rows, most)
+    for i in range(0, n, CHUNK):
+        yield Batch(*(tuple(t[i : min(n, i + CHUNK)].to(ctx.device) for t in fields) for fields in sample))
+
+
+def item_preds(ctx: Context, model: nn.Module, batch: Batch) -> Tensor | None:
+    """What the loss would take, in fp32; None where it is no row an item."""
+    pred = ctx.pred(model, batch)
+    return None if pred is None or len(pred) != batch.n_rows else pred.float()
+
+
 def _judged(ctx: Context, split: str) -> Judged | None:
     sample = ctx.sample(split)
     if sample is None or not sample.y or ctx.compute_loss is not None:
@@ -60,14 +74,11 @@ def _judged(ctx: Context, split: str) -> Judged | None:
     kept: dict[str, list[Tensor]] = {}
     targets: list[Tensor] = []
     kind, n_out = "", 1
-    n = min(sample.n_rows, ctx.n_judged)
     with evaluating(ctx.model):
-        for i in range(0, n, CHUNK):
-            part = Batch(*(tuple(t[i : min(n, i + CHUNK)].to(ctx.device) for t in fields) for fields in sample))
-            pred = ctx.pred(ctx.model, part)
-            if pred is None or len(pred) != part.n_rows:
+        for part in parts(ctx, sample, ctx.n_judged):
+            pred, y = item_preds(ctx, ctx.model, part), part.y[0]
+            if pred is None:
                 return None
-            pred, y = pred.float(), part.y[0]
             if ctx.units is not None:
                 pred, y = ctx.units(pred), ctx.units(y)
             kind = kind or kind_of(ctx.loss_fn, pred, y)
@@ -76,8 +87,9 @@ def _judged(ctx: Context, split: str) -> Judged | None:
             targets.append(y.cpu())
             for name, values in items.items():
                 kept.setdefault(name, []).append(values.cpu())
-    batch = Batch(tuple(t[:n] for t in sample.x), (torch.cat(targets),))
-    return Judged(kind, batch, {name: torch.cat(parts) for name, parts in kept.items()}, n_out)
+    y = torch.cat(targets)
+    items = {name: torch.cat(values) for name, values in kept.items()}
+    return Judged(kind, Batch(tuple(t[: len(y)] for t in sample.x), (y,)), items, n_out)
 
 
 def mean_interval(values: Tensor, level: float = 0.95) -> Interval:

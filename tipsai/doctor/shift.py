@@ -2,35 +2,20 @@
 
 import math
 from collections.abc import Iterator
+from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from tipsai.core.state import Batch
 from tipsai.doctor.check import Check, Figures, Verdict
 from tipsai.doctor.context import Context
+from tipsai.doctor.features import coarse_features
 
 FOLDS = 5
-COLUMNS = 64  # of inputs that a classifier sees
-BUCKETS = 64  # that tokens are counted in
 Z = 3.3  # standard errors: one false alarm in two thousand
 LEAST = 0.55  # an AUC that is worth a word
-
-
-def features(batch: Batch) -> Tensor:
-    """What a simple classifier sees of inputs, float64 [n, d]: numbers, coarse pictures, counts of tokens."""
-    parts = []
-    for t in batch.x:
-        if t.ndim == 4 and t.is_floating_point():
-            coarse = F.adaptive_avg_pool2d(t.float(), 4).flatten(1)
-            parts += [coarse, t.float().flatten(2).mean(2), t.float().flatten(2).std(2)]
-        elif t.is_floating_point() or t.dtype in (torch.bool, torch.uint8):  # of a table, flags of what is missing
-            flat = t.float().reshape(len(t), -1)
-            parts.append(flat[:, :: max(1, flat.shape[1] // COLUMNS)][:, :COLUMNS])
-        elif t.ndim == 2 and t.shape[1] > 1:
-            parts.append(F.one_hot(t % BUCKETS, BUCKETS).sum(1).float())
-    return torch.cat(parts, 1).double() if parts else torch.zeros(batch.n_rows, 0, dtype=torch.float64)
+FEWEST = 50  # items of each
+SOURCE = "adversarial validation; Hanley and McNeil 1982 for the interval"
 
 
 def auc(scores: Tensor, positive: Tensor) -> tuple[float, float]:
@@ -65,36 +50,41 @@ def told_apart(a: Tensor, b: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:
     return scores, side > 0.5
 
 
-def _shift(ctx: Context) -> Figures | None:
-    valid, test = ctx.sample("valid"), ctx.sample("test")  # inputs only; targets of the test stay closed (DA14)
-    if valid is None or test is None or min(valid.n_rows, test.n_rows) < 50:
-        return None
-    a, b = features(valid), features(test)
-    if a.shape[1] != b.shape[1] or not a.shape[1]:
-        return None
-    scores, side = told_apart(a, b, ctx.seed)
+def compared(a: Tensor, b: Tensor, seed: int) -> Figures:
+    """How well validation [n, d] and test [m, d] are told apart."""
+    scores, side = told_apart(a, b, seed)
     area, error = auc(scores, side)
-    moved = (a.mean(0) - b.mean(0)).abs() / torch.maximum(a.std(0), b.std(0)).clamp(min=1e-9)
-    most = moved.topk(min(3, len(moved)))
-    return {
-        "auc": area,
-        "standard error": error,
-        "lower": area - Z * error,
-        "valid": len(a),
-        "test": len(b),
-        "moved most": {int(i): float(v) for v, i in zip(most.values, most.indices, strict=True)},
-    }
+    return {"auc": area, "standard error": error, "lower": area - Z * error, "valid": len(a), "test": len(b)}
 
 
-def _judge(f: Figures) -> Iterator[Verdict]:
+def judge(f: Figures, by: str) -> Iterator[Verdict]:
+    """What that comes to.
+
+    Args:
+        f: see compared.
+        by: what they are told apart by.
+    """
     if f["lower"] > 0.5 and f["auc"] > LEAST:
         yield Verdict(
             "warning",
-            f"validation and test can be told apart by their inputs: AUC {f['auc']:.3f} (at least {f['lower']:.3f}), where 0.5 means alike. "
+            f"validation and test can be told apart by {by}: AUC {f['auc']:.3f} (at least {f['lower']:.3f}), where 0.5 means alike. "
             "What is best on validation need not be best on the test.",
             f,
-            "Draw validation the way the test was drawn: the latest rows, other groups, the same source.",
+            "Draw validation the way the test was drawn: the latest items, other groups, the same source.",
         )
+
+
+def _shift(ctx: Context) -> Figures | None:
+    valid, test = ctx.sample("valid"), ctx.sample("test")  # inputs only; targets of the test stay closed (DA14)
+    if valid is None or test is None or min(valid.n_rows, test.n_rows) < FEWEST:
+        return None
+    a, b = coarse_features(valid), coarse_features(test)
+    if a.shape[1] != b.shape[1] or not a.shape[1]:
+        return None
+    moved = (a.mean(0) - b.mean(0)).abs() / torch.maximum(a.std(0), b.std(0)).clamp(min=1e-9)
+    most = moved.topk(min(3, len(moved)))
+    by_column = {int(i): float(v) for v, i in zip(most.values, most.indices, strict=True)}
+    return {**compared(a, b, ctx.seed), "moved most": by_column}
 
 
 SHIFT = Check(
@@ -102,8 +92,8 @@ SHIFT = Check(
     "data",
     "DA08",
     _shift,
-    _judge,
-    "adversarial validation; Hanley and McNeil 1982 for the interval",
+    partial(judge, by="their inputs"),
+    SOURCE,
 )
 
 CHECKS = (SHIFT,)

@@ -5,18 +5,20 @@ Copies are trained, all on the same batches with the same optimizer, for a small
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from tipsai.core import modes, rng
-from tipsai.core.evaluate import evaluating
+from tipsai.core.errors import SettingError
+from tipsai.core.evaluate import evaluating, features
 from tipsai.core.state import Batch
 from tipsai.data.itemwise import item_losses
+from tipsai.doctor import shift
 from tipsai.doctor.check import Check, Figures, Verdict
 from tipsai.doctor.context import Context
-from tipsai.doctor.judged import CHUNK, mean_interval
-from tipsai.doctor.shift import LEAST, Z, auc, told_apart
+from tipsai.doctor.judged import item_preds, mean_interval, parts
 
 STEPS = 300  # of a copy's training
 SECONDS = 30.0  # likewise, at most
@@ -24,9 +26,14 @@ SURE = 0.99  # of an interval
 ITEMS = 1000  # of validation that copies are judged on
 WORTH = 0.02  # of the loss: less is no difference worth a word
 MOST = 64  # directions of the last layer's inputs
+Change = Callable[[Batch], Batch]
 
 
-def _trained(ctx: Context, model: nn.Module, steps: int, change: Callable[[Batch], Batch] = lambda b: b) -> int:
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
+
+
+def _trained(ctx: Context, model: nn.Module, steps: int, change: Change = _as_it_is) -> int:
     """Trains a model in place, at the run's own rate with a rise and a fall; how many steps it had time for."""
     opt = ctx.optimize(model)
     peaks = [group["lr"] for group in opt.param_groups]
@@ -50,20 +57,42 @@ def _trained(ctx: Context, model: nn.Module, steps: int, change: Callable[[Batch
     return done
 
 
-def _losses(ctx: Context, model: nn.Module, change: Callable[[Batch], Batch] = lambda b: b) -> Tensor | None:
+def _losses(ctx: Context, model: nn.Module, change: Change = _as_it_is) -> Tensor | None:
     """The reported loss of each of some validation items, [n]; None without single items' predictions."""
     sample, found = ctx.sample("valid"), []
     if sample is None or not sample.y:
         return None
-    n = min(ITEMS, sample.n_rows)
     with evaluating(model):
-        for i in range(0, n, CHUNK):
-            part = Batch(*(tuple(t[i : min(n, i + CHUNK)].to(ctx.device) for t in fields) for fields in sample))
-            pred = ctx.pred(model, change(part))
-            if pred is None or len(pred) != part.n_rows:
+        for part in parts(ctx, sample, ITEMS):
+            pred = item_preds(ctx, model, change(part))
+            if pred is None:
                 return None
-            found.append(item_losses(ctx.loss_fn, pred.float(), part.y).cpu())
+            found.append(item_losses(ctx.loss_fn, pred, part.y).cpu())
     return torch.cat(found)
+
+
+def _beside(ctx: Context, other: nn.Module, names: tuple[str, str], change: Change = _as_it_is) -> Figures | None:
+    """Validation losses of a copy and of another model after as many steps; the gain is the copy's.
+
+    Args:
+        ctx: of the run.
+        other: to be trained.
+        names: of the two losses.
+        change: of the other's inputs.
+    """
+    if ctx.dls.train is None or ctx.dls.valid is None or ctx.compute_loss is not None:
+        return None
+    if "trained" not in ctx.kept:
+        model = ctx.fresh()
+        ctx.kept["trained"] = (_trained(ctx, model, STEPS), _losses(ctx, model))
+    steps, own = ctx.kept["trained"]
+    if own is None:
+        return None
+    _trained(ctx, other, steps, change)
+    theirs = _losses(ctx, other, change)
+    assert theirs is not None
+    gain = list(mean_interval(theirs - own, level=SURE))
+    return {"steps": steps, names[0]: float(own.mean()), names[1]: float(theirs.mean()), "gain": gain}
 
 
 # --- the same network without its inputs ----------------------------------------------------------------------------
@@ -73,33 +102,8 @@ def _emptied(batch: Batch) -> Batch:
     return batch._replace(x=tuple(torch.zeros_like(t) for t in batch.x))
 
 
-def _trained_losses(ctx: Context) -> tuple[Tensor, int] | None:
-    """Validation losses of a copy after a small training, and its steps."""
-    if "trained" not in ctx.kept:
-        model = ctx.fresh()
-        steps = _trained(ctx, model, STEPS)
-        losses = _losses(ctx, model)
-        ctx.kept["trained"] = None if losses is None else (losses, steps)
-    return ctx.kept["trained"]  # type: ignore[no-any-return]
-
-
 def _zeroed(ctx: Context) -> Figures | None:
-    if ctx.dls.train is None or ctx.dls.valid is None or ctx.compute_loss is not None:
-        return None
-    found = _trained_losses(ctx)
-    if found is None:
-        return None
-    losses, steps = found
-    model = ctx.fresh()
-    _trained(ctx, model, steps, _emptied)
-    blind = _losses(ctx, model, _emptied)
-    assert blind is not None
-    return {
-        "steps": steps,
-        "with inputs": float(losses.mean()),
-        "without": float(blind.mean()),
-        "gain": list(mean_interval(blind - losses, level=SURE)),
-    }
+    return _beside(ctx, ctx.fresh(), ("with inputs", "without"), _emptied)
 
 
 def _judge_zeroed(f: Figures) -> Iterator[Verdict]:
@@ -129,7 +133,7 @@ ZEROED = Check(
 
 def _scratch(ctx: Context) -> Figures | None:
     """The same network with its weights drawn anew, on the same small budget; only where the model brought weights."""
-    if not ctx.pretrained or ctx.dls.valid is None or ctx.compute_loss is not None:
+    if not ctx.pretrained:
         return None
     model = ctx.fresh()
     with rng.preserved():
@@ -140,19 +144,7 @@ def _scratch(ctx: Context) -> Figures | None:
                 reset()
     for p in model.parameters():
         p.requires_grad_(True)
-    found = _trained_losses(ctx)
-    if found is None:
-        return None
-    losses, steps = found
-    _trained(ctx, model, steps)
-    anew = _losses(ctx, model)
-    assert anew is not None
-    return {
-        "steps": steps,
-        "pre-trained": float(losses.mean()),
-        "from scratch": float(anew.mean()),
-        "gain": list(mean_interval(anew - losses, level=SURE)),
-    }
+    return _beside(ctx, model, ("pre-trained", "from scratch"))
 
 
 def _judge_scratch(f: Figures) -> Iterator[Verdict]:
@@ -176,44 +168,17 @@ SCRATCH = Check(
 
 def _embedded_shift(ctx: Context) -> Figures | None:
     """Adversarial validation on what the last linear layer takes; the test's inputs alone are read."""
-    valid, test = ctx.sample("valid"), ctx.sample("test")
-    linear = [module for module in ctx.model.modules() if isinstance(module, nn.Linear)]
-    if valid is None or test is None or not linear or min(valid.n_rows, test.n_rows) < 50:
+    samples = [ctx.sample(split) for split in ("valid", "test")]
+    if any(sample is None or sample.n_rows < shift.FEWEST for sample in samples):
         return None
-    a, b = (_embedded(ctx, linear[-1], part) for part in (valid, test))
-    if a is None or b is None:
-        return None
-    both = torch.cat([a, b]).double()
-    both -= both.mean(0)
-    directions = torch.linalg.svd(both, full_matrices=False).Vh[: min(MOST, both.shape[1])]
-    scores, side = told_apart(a.double() @ directions.T, b.double() @ directions.T, ctx.seed)
-    area, error = auc(scores, side)
-    return {"auc": area, "standard error": error, "lower": area - Z * error, "valid": len(a), "test": len(b)}
-
-
-def _embedded(ctx: Context, layer: nn.Module, batch: Batch) -> Tensor | None:
-    """What a layer takes of each item, float [n, d]; None where that is not one row an item."""
-    seen: list[Tensor] = []
-    hook = layer.register_forward_pre_hook(lambda module, args: seen.append(args[0].detach().float().cpu()))
     try:
-        with evaluating(ctx.model):
-            for i in range(0, batch.n_rows, CHUNK):
-                ctx.model(*(t[i : i + CHUNK].to(ctx.device) for t in batch.x))
-    finally:
-        hook.remove()
-    rows = [t.flatten(1) for t in seen]
-    return torch.cat(rows) if sum(map(len, rows)) == batch.n_rows else None
-
-
-def _judge_shift(f: Figures) -> Iterator[Verdict]:
-    if f["lower"] > 0.5 and f["auc"] > LEAST:
-        yield Verdict(
-            "warning",
-            f"validation and test can be told apart by what the model sees in them: AUC {f['auc']:.3f} (at least {f['lower']:.3f}), "
-            "where 0.5 means alike.",
-            f,
-            "Draw validation the way the test was drawn: the latest items, other groups, the same source.",
-        )
+        seen = [features(ctx.model, parts(ctx, s, s.n_rows), s.n_rows)[0] for s in samples if s is not None]
+    except SettingError:  # no linear layer, or one that sees other than a row an item
+        return None
+    a, b = (t.double() for t in seen)
+    both = torch.cat([a, b])
+    directions = torch.linalg.svd(both - both.mean(0), full_matrices=False).Vh[: min(MOST, both.shape[1])]
+    return shift.compared(a @ directions.T, b @ directions.T, ctx.seed)
 
 
 EMBEDDED_SHIFT = Check(
@@ -221,8 +186,8 @@ EMBEDDED_SHIFT = Check(
     "thorough",
     "DA08",
     _embedded_shift,
-    _judge_shift,
-    "adversarial validation; Hanley and McNeil 1982 for the interval",
+    partial(shift.judge, by="what the model sees in them"),
+    shift.SOURCE,
     ("valid-test-shift",),
 )
 

@@ -27,6 +27,9 @@ COMPARED: Mapping[str, tuple[str, ...]] = {
 }
 # What sets of figures are, in words.
 TITLES: Mapping[str, str] = {
+    "against guessing": "how much better than guessing, with intervals",
+    "baselines": "what simple answers get",
+    "better": "how much better than each, with intervals",
     "blocks": "the loss, averaged over parts of the run",
     "dead": "share of an activation's units that are silent",
     "moved most": "columns that moved most",

@@ -6,9 +6,10 @@ from typing import Any
 
 import pandas as pd
 
+from tipsai.core.device import pick_device
 from tipsai.core.errors import DataError, SettingError
 from tipsai.frame.read import read_table, with_predictions
-from tipsai.learner import Learner, pick_device
+from tipsai.learner import Learner
 from tipsai.text import defaults
 from tipsai.text.classify import text_classifier_learner
 from tipsai.text.data import TextDataLoaders

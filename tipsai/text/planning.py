@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from tipsai.core import rng
 from tipsai.core.callback import bind
+from tipsai.core.device import pick_device
 from tipsai.core.errors import SettingError, require_positive
 from tipsai.core.state import Batch, TrainState
 from tipsai.core.step import Step, resolve_precision
-from tipsai.learner import pick_device
 from tipsai.optim import build, n_parameters
 from tipsai.text import defaults
 from tipsai.text.losses import TokenLoss

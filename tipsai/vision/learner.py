@@ -11,11 +11,12 @@ from torch import nn
 from tipsai.artifact import Builder
 from tipsai.callbacks import CutMix, MixUp
 from tipsai.core import rng
+from tipsai.core.device import pick_device
 from tipsai.core.errors import SettingError
 from tipsai.core.finding import Finding
 from tipsai.core.step import fast_bf16
 from tipsai.data.block import CategoryBlock
-from tipsai.learner import Learner, Transfer, pick_device
+from tipsai.learner import Learner, Transfer
 from tipsai.losses import CrossEntropy
 from tipsai.optim import OptSpec, layer_groups, n_parameters
 from tipsai.settings import Settings, choose

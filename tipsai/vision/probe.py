@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from tipsai.embedding import features
+from tipsai.core.evaluate import features
 from tipsai.learner import Learner
 from tipsai.losses import Sums
 from tipsai.vision import defaults
