@@ -150,10 +150,10 @@ def _across(span: tuple[float, float] | None, shown: Sequence[Series], left: flo
     """The lower axis: from the first place to the last, without room beside them."""
     places = finite([*span] if span else [v for s in shown for v in s.x])
     low, high = (min(places), max(places)) if places else (0.0, 1.0)
-    if high - low <= 1e-9 * max(abs(low), abs(high), 1e-120):
-        low, high = low - 0.5, high + 0.5
-        if high <= low:
-            low, high = low * 0.9 - 1, low * 1.1 + 1
+    largest = max(abs(low), abs(high), 1e-120)
+    if high - low <= 1e-9 * largest:
+        pad = max(0.5, 1e-6 * largest)  # a half is lost in the rounding of a number beyond 2**52
+        low, high = low - pad, high + pad
     return Scale(low, high, left + 6, WIDTH - 12)
 
 
