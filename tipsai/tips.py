@@ -59,7 +59,7 @@ TIPS = {
         Tip(
             "TR08",
             "The first loss must be what guessing gives.",
-            "default: built-in models start there; tool: tipsai.init_bias; checks first-loss, outputs, loss-for-targets",
+            "default: built-in models start there; tool: tipsai.init_bias; checks first-loss, outputs, loss-for-targets, loss-direction, loss-broadcast",
         ),
         Tip(
             "TR09",
@@ -84,7 +84,7 @@ TIPS = {
         Tip(
             "TR13",
             "Stop early; regularise by dropout and weight decay.",
-            "tool: tipsai.EarlyStopping, fit(final='best'), Learner(wd=...); check random-evaluation finds dropout that stays on",
+            "tool: tipsai.EarlyStopping, fit(final='best'), Learner(wd=...); check random-evaluation finds dropout that stays on; dropout-rate, weight-decay",
         ),
         Tip(
             "TR14",
@@ -151,7 +151,8 @@ TIPS = {
         Tip(
             "DA10",
             "Process new data exactly as the training data.",
-            "default: processors are fitted once and travel in the artifact; tipsai.verification.verify (tipsai train); check validation-scale",
+            "default: processors are fitted once and travel in the artifact; tipsai.verification.verify (tipsai train); checks validation-scale, "
+            "class-numbering",
         ),
         Tip(
             "DA11",
@@ -177,7 +178,8 @@ TIPS = {
         Tip(
             "DA15",
             "Look for leaks: items on both sides of the split, columns that give the target away.",
-            "checks duplicates, near-duplicates, leaking-column, identifier; of tables groups-across-split, dates-across-split",
+            "checks duplicates, near-duplicates, leaking-column, identifier, targets-in-inputs; "
+            "of tables groups-across-split, dates-across-split, numbered-rows",
         ),
         Tip(
             "DA17",
@@ -217,7 +219,7 @@ TIPS = {
         Tip(
             "MO06",
             "Check the gradient flow.",
-            "check gradient-flow: parameters without gradient, frozen at random, or missing from the optimizer",
+            "check gradient-flow: parameters without gradient, frozen at random, or missing from the optimizer; zero-gradient",
         ),
         Tip(
             "MO07",

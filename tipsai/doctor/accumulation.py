@@ -66,7 +66,19 @@ def _judge(f: Figures) -> Iterator[Verdict]:
 
 
 ACCUMULATION = Check(
-    "accumulation", "start", "TR14", _parts, _judge, unless=("mixes-items", "gradient-flow", "non-finite-values")
+    "accumulation",
+    "start",
+    "TR14",
+    _parts,
+    _judge,
+    unless=(
+        "mixes-items",
+        "random-evaluation",
+        "gradient-flow",
+        "loss-direction",
+        "loss-broadcast",
+        "non-finite-values",
+    ),
 )
 
 CHECKS = (ACCUMULATION,)

@@ -240,7 +240,7 @@ BASELINES = Check(
     _baselines,
     _judge,
     "Karpathy, A Recipe for Training Neural Networks, 2019, 'input-independent baseline'",
-    ("learning-rate", "silent-units", "gradients-in-training", "non-finite-values"),
+    ("learning-rate", "silent-units", "gradients-in-training", "non-finite-values", "class-numbering"),
 )
 
 CHECKS = (BASELINES,)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from tipsai.core.evaluate import predict_batch
+from tipsai.core.evaluate import evaluating, predict_batch
 from tipsai.core.state import Batch, ComputeLoss, Loss, Row
 from tipsai.data.dataloaders import DataLoaders, Feed
 from tipsai.data.loaders import ForeignLoader, Loader
@@ -117,6 +117,15 @@ class Context:
             return None
         found = predict_batch(model, batch, self.output)
         return found if isinstance(found, Tensor) else None
+
+    def said(self) -> tuple[Tensor, Tensor] | None:
+        """(predictions in fp32, targets) of batch() in evaluation mode; None where pred gives none, or there are no targets."""
+        if "said" not in self.kept:
+            batch = self.batch()
+            with evaluating(self.model):
+                pred = self.pred(self.model, batch) if batch is not None and batch.y else None
+            self.kept["said"] = None if pred is None or batch is None else (pred.float(), batch.y[0])
+        return self.kept["said"]  # type: ignore[no-any-return]
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """The mean over the batch of what is optimised."""

@@ -29,13 +29,17 @@ def _changed(before: Tensor, after: Tensor) -> float:
 
 
 def _other_rows(ctx: Context) -> Figures | None:
-    """Puts other items beside the first two, and looks whether what is said of the two changes."""
+    """Puts other items between the first and the last, and looks whether what is said of the two changes.
+
+    Both ends are looked at: a recurrent net that takes the batch for time hands on in one direction only.
+    """
     batch = _few(ctx)
     if batch is None:
         return None
     n = batch.n_rows
-    order = torch.cat([torch.arange(2), torch.arange(2, n).flip(0)]).to(batch.x[0].device)
-    doubled = torch.cat([torch.arange(2), torch.full((n - 2,), n - 1)]).to(batch.x[0].device)
+    ends = torch.tensor([0, n - 1], device=batch.x[0].device)
+    order, doubled = torch.arange(n), torch.arange(n)
+    order[1:-1], doubled[1:-1] = order[1:-1].flip(0), n // 2
     with evaluating(ctx.model):
         said = ctx.pred(ctx.model, batch)
         again = ctx.pred(ctx.model, batch)
@@ -46,8 +50,8 @@ def _other_rows(ctx: Context) -> Figures | None:
         if not torch.equal(said, again):
             return None  # another check's
         changes = [
-            _changed(said[:2], found[:2])
-            for index in (order, doubled)
+            _changed(said[ends], found[ends])
+            for index in (order.to(ends.device), doubled.to(ends.device))
             if (found := ctx.pred(ctx.model, Batch(tuple(t[index] for t in batch.x), batch.y))) is not None
         ]
     norms = [name for name, m in ctx.model.named_modules() if isinstance(m, nn.modules.batchnorm._NormBase)]
@@ -69,8 +73,8 @@ def _judge_rows(f: Figures) -> Iterator[Verdict]:
             "in evaluation, what the model says of an item changes with the items beside it"
             + (f" (it has batch norms: {listing(norms, 3)})." if norms else "."),
             f,
-            "Look for a batch norm that evaluation leaves in training mode (train() overridden, track_running_stats=False), "
-            "and for a view, reshape, mean or softmax over the first axis.",
+            "Look for a batch norm that evaluation leaves in training mode (train() overridden, track_running_stats=False), for a recurrent "
+            "or attention layer without batch_first=True, and for a view, reshape, mean or softmax over the first axis.",
         )
 
 

@@ -103,7 +103,7 @@ class Doctor:
         Args:
             default_lr: what the optimizer would take by default.
         """
-        return Watch(self.of("training"), default_lr, [*self.silent, *(f.code for f in self.found)])
+        return Watch(self.of("training"), default_lr, self.silent, self.found)
 
     def discharge(self, watch: Watch | None, ended: bool) -> None:
         """Takes over what a fit showed.

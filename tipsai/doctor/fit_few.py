@@ -15,7 +15,9 @@ from tipsai.doctor.context import Context, rows
 N = 8  # examples
 SECONDS = 3.0  # at most
 STEPS = 300
-RATES = (1.0, 3.0, 0.1)  # times the run's own, tried one after the other
+CREPT = (30.0, 300.0)  # times the run's own rate, tried where that hardly moved the loss
+ELSE = (3.0, 0.1)  # tried where it moved
+FAR = 10.0  # times: where only a rate so much higher passes, the rate is to blame
 PASSED = 0.01  # of the loss between start and floor that may be left
 STUCK = 0.5  # what may be left of it after all steps before the check speaks
 
@@ -31,8 +33,10 @@ def _few(ctx: Context) -> Figures | None:
 def _learned(ctx: Context, batch: Batch) -> Figures:
     began = time.perf_counter()
     first = best = math.inf
-    steps = 0
-    for rate in RATES:
+    worst, steps, rates, tried = 0.0, 0, [1.0], list[float]()
+    while rates:
+        rate = rates.pop(0)
+        tried.append(rate)
         model = ctx.fresh()
         modes.train(model)
         for module in model.modules():
@@ -42,16 +46,16 @@ def _learned(ctx: Context, batch: Batch) -> Figures:
         for group in opt.param_groups:
             group["lr"] *= rate
             group["weight_decay"] = 0.0
-        for step in range(STEPS):
+        for _ in range(STEPS):
             opt.zero_grad()
             loss = ctx.loss(model, batch)
             value = float(loss.detach())
             if not math.isfinite(value):
                 break
-            first = value if step == 0 and rate == RATES[0] else first
-            best, steps = min(best, value), steps + 1
+            first = value if not steps else first
+            best, worst, steps = min(best, value), max(worst, value), steps + 1
             if best <= PASSED * first:
-                return {"first": first, "least": best, "steps": steps, "passed": True, "n": batch.n_rows}
+                return {"first": first, "least": best, "steps": steps, "passed": True, "rate": rate, "n": batch.n_rows}
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             opt.step()
@@ -59,19 +63,30 @@ def _learned(ctx: Context, batch: Batch) -> Figures:
                 break
         if time.perf_counter() - began > SECONDS:
             break
-    return {"first": first, "least": best, "steps": steps, "passed": False, "n": batch.n_rows}
+        if len(tried) == 1:
+            crept = best > 0.8 * first and worst < 1.1 * first
+            rates = [*(CREPT if crept else ELSE)]
+    return {"first": first, "least": best, "steps": steps, "passed": False, "rate": max(tried), "n": batch.n_rows}
 
 
 def _judge(f: Figures) -> Iterator[Verdict]:
+    if f["passed"] and f["rate"] >= FAR:
+        yield Verdict(
+            "warning",
+            f"the learning rate is probably too low: the model learns {f['n']} examples by heart within "
+            f"{STEPS} steps at {f['rate']:g} times the rate, and at the rate itself it does not.",
+            f,
+            "Leave lr out for the default, or take what learn.lr_find() suggests.",
+        )
     if f["passed"] or f["steps"] < 50:
         return
     if f["least"] > STUCK * f["first"]:
         yield Verdict(
             "error" if f["least"] > 0.9 * f["first"] else "warning",
-            f"the model cannot learn {f['n']} examples by heart: in {f['steps']} steps without regularisation the loss went from "
-            f"{f['first']:.3g} to {f['least']:.3g}.",
+            f"the model cannot learn {f['n']} examples by heart: in {f['steps']} steps without regularisation, at up to {f['rate']:g} times the "
+            f"rate, the loss went from {f['first']:.3g} to {f['least']:.3g} at best.",
             f,
-            "Look at loss, targets and gradients before training longer: something does not connect.",
+            "Look at loss, targets, gradients and rate before training longer: something does not connect.",
         )
 
 
@@ -82,7 +97,19 @@ FIT_FEW = Check(
     _few,
     _judge,
     "Karpathy, A Recipe for Training Neural Networks, 2019",
-    ("gradient-flow", "outputs", "mixes-items", "ignores-input", "non-finite-data", "loss-for-targets"),
+    (
+        "gradient-flow",
+        "zero-gradient",
+        "loss-direction",
+        "loss-broadcast",
+        "outputs",
+        "first-loss",
+        "mixes-items",
+        "ignores-input",
+        "non-finite-data",
+        "non-finite-values",
+        "loss-for-targets",
+    ),
 )
 
 CHECKS = (FIT_FEW,)

@@ -141,14 +141,6 @@ def _judge_flow(f: Figures) -> Iterator[Verdict]:
             f,
             "Use them in the forward pass, or freeze them: p.requires_grad_(False).",
         )
-    if len(f["always zero"]) > f["empty inputs"]:
-        names = f["always zero"]
-        yield Verdict(
-            "warning",
-            f"the gradient of {len(names)} parameters is zero in {STEPS} steps: {listing(names)}.",
-            f,
-            "Look for dead rectifiers before them, and for a product with something that is always zero.",
-        )
     if f["frozen at random"]:
         names = f["frozen at random"]
         yield Verdict(
@@ -160,6 +152,27 @@ def _judge_flow(f: Figures) -> Iterator[Verdict]:
 
 
 FLOW = Check("gradient-flow", "start", "MO06", flow, _judge_flow, unless=("non-finite-data",))
+
+
+def _judge_zero(f: Figures) -> Iterator[Verdict]:
+    names = f.get("always zero", [])
+    if len(names) > f.get("empty inputs", 0):
+        yield Verdict(
+            "warning",
+            f"the gradient of {len(names)} parameters is zero in {STEPS} steps: {listing(names)}.",
+            f,
+            "Look for dead rectifiers before them, weights that all start at zero, and a product with something that is always zero.",
+        )
+
+
+ZERO = Check(
+    "zero-gradient",
+    "start",
+    "MO06",
+    flow,
+    _judge_zero,
+    unless=("non-finite-data", "ignores-input", "loss-direction", "outputs"),
+)
 
 
 def _depth(ctx: Context) -> Figures | None:
@@ -211,4 +224,4 @@ DEPTH = Check(
     ("non-finite-data", "non-finite-values"),
 )
 
-CHECKS = (FLOW, DEPTH)
+CHECKS = (FLOW, ZERO, DEPTH)

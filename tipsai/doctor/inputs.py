@@ -142,14 +142,17 @@ def _alike(ctx: Context) -> Figures | None:
     alive = (spread > 0) & (other > 0)
     if not alive.any():
         return None
-    moved = ((a.mean(0) - b.mean(0)).abs() / torch.maximum(spread, other).clamp(min=1e-12))[alive]
-    ratio = (other / spread)[alive].log()
+    moved = (a.mean(0) - b.mean(0)).abs() / torch.maximum(spread, other).clamp(min=1e-12)
+    ratio = (other / spread).log()
+    shown = int(torch.where(alive, moved + ratio.abs(), -1.0).argmax())
+    name = f"channel {shown}" if train.x[0].ndim > 2 else f"column {column_names(ctx, len(train.x))(0, shown)!r}"
     return {
-        "moved": float(moved.median()),
-        "ratio of spreads": float(ratio.median().exp()),
+        "moved": float(moved[alive].median()),
+        "ratio of spreads": float(ratio[alive].median().exp()),
         "items": min(train.n_rows, valid.n_rows),
-        "train": {"mean": float(a.mean()), "std": float(a.std())},
-        "valid": {"mean": float(b.mean()), "std": float(b.std())},
+        "where": name if a.shape[1] > 1 else "",
+        "train": {"mean": float(a[:, shown].mean()), "std": float(spread[shown])},
+        "valid": {"mean": float(b[:, shown].mean()), "std": float(other[shown])},
     }
 
 
@@ -160,9 +163,9 @@ def _judge_alike(f: Figures) -> Iterator[Verdict]:
         yield Verdict(
             "warning",
             f"validation inputs are scaled otherwise than training inputs: mean {v['mean']:.3g} and standard deviation "
-            f"{v['std']:.3g}, against {t['mean']:.3g} and {t['std']:.3g}.",
+            f"{v['std']:.3g}, against {t['mean']:.3g} and {t['std']:.3g}{' (' + f['where'] + ', where they differ most)' if f['where'] else ''}.",
             f,
-            "Use the training data's figures for both: (x_valid - x_train.mean(0)) / x_train.std(0).",
+            "Use the training data's figures for both, and the same order of channels: (x_valid - x_train.mean(0)) / x_train.std(0).",
         )
 
 

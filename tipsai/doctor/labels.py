@@ -1,4 +1,4 @@
-"""Targets that a trained model gives reason to doubt: wrong labels (DA01), and labels that augmentation changes (DA05)."""
+"""Targets that a trained model gives reason to doubt: numbered otherwise, wrong (DA01), or changed by augmentation (DA05)."""
 
 from collections.abc import Iterator
 
@@ -17,6 +17,8 @@ DOUBTED = 0.05  # of the surest items' labels: more wrong ones than this are wor
 LEAST = 60  # validation items
 SURE = 0.99  # of an interval
 ITEMS = 512  # that are looked at augmented
+SHOWN = 3  # classes in a message
+MOST_CLASSES = 200
 FLIPPED = 0.2  # of the items that a model knows: an augmentation that changes more probably changes labels
 
 
@@ -24,6 +26,53 @@ def _share(n_yes: int, n: int) -> list[float]:
     """A share of n items, and its interval."""
     low, high = wilson(n_yes, n, SURE)
     return [n_yes / n, float(low), float(high)]
+
+
+# --- numbered otherwise ---------------------------------------------------------------------------------------------
+
+KNOWN = 0.5  # of what guessing gets wrong: a training error below it shows that the model knows the classes
+
+
+def _numbering(ctx: Context) -> Figures | None:
+    """What is left of the validation error once each class is called by the name that the model mostly gives it."""
+    valid, train, guess = judged(ctx, "valid"), judged(ctx, "train"), guess_errors(ctx)
+    if valid is None or train is None or guess is None or valid.kind != "classes" or valid.n_out > MOST_CLASSES:
+        return None
+    target, said = valid.items["target"], valid.items["prediction"]
+    target, said = target[target >= 0].long(), said[target >= 0].long()
+    n = int(max(target.max(), said.max())) + 1
+    if len(target) < LEAST:
+        return None
+    table = torch.bincount(target * n + said, minlength=n * n).reshape(n, n)
+    named = table.argmax(1)
+    there = table.sum(1) > 0
+    renamed = [(int(c), int(named[c])) for c in there.nonzero()[:, 0] if named[c] != c]
+    return {
+        "error": float((target != said).double().mean()),
+        "renamed": float((named[target] != said).double().mean()),
+        "names": sorted(renamed, key=lambda pair: -int(table[pair]))[:SHOWN],
+        "one each": len(set(named[there].tolist())) == int(there.sum()),
+        "train": float(train.errors.mean()),
+        "guess": float(guess.mean()),
+        "n": len(target),
+    }
+
+
+def _judge_numbering(f: Figures) -> Iterator[Verdict]:
+    if not f["one each"] or not f["names"] or f["train"] > KNOWN * f["guess"]:
+        return
+    if f["error"] > KNOWN * f["guess"] and f["renamed"] < 0.5 * f["error"]:
+        told = ", ".join(f"what is labelled {a} is taken for {b}" for a, b in f["names"])
+        yield Verdict(
+            "warning",
+            f"classes are numbered otherwise in validation than in training: {told}. With other names for the classes the error on {f['n']:,} "
+            f"items would be {f['renamed']:.1%} in place of {f['error']:.1%}.",
+            f,
+            "Encode the labels of both by one list of classes, made from training; folders of pictures must hold the same ones.",
+        )
+
+
+NUMBERING = Check("class-numbering", "end", "DA10", _numbering, _judge_numbering)
 
 
 # --- wrong labels ---------------------------------------------------------------------------------------------------
@@ -60,7 +109,13 @@ def _judge_labels(f: Figures) -> Iterator[Verdict]:
 
 
 LABELS = Check(
-    "label-errors", "end", "DA01", _labels, _judge_labels, "Northcutt et al. 1911.00068", ("baselines", "learning-rate")
+    "label-errors",
+    "end",
+    "DA01",
+    _labels,
+    _judge_labels,
+    "Northcutt et al. 1911.00068",
+    ("baselines", "learning-rate", "class-numbering"),
 )
 
 
@@ -115,4 +170,5 @@ def _judge_flips(f: Figures) -> Iterator[Verdict]:
 
 FLIPS = Check("augmentation-flips", "end", "DA05", _flips, _judge_flips, unless=("baselines", "learning-rate"))
 
+FIRST = (NUMBERING,)
 CHECKS = (LABELS, FLIPS)

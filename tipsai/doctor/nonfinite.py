@@ -87,8 +87,11 @@ def in_epoch(ctx: Context, epoch: int, n_batches: int) -> Figures:
 
 
 def _start(ctx: Context) -> Figures | None:
-    batch, moved = ctx.batch(), flow(ctx)
-    if batch is None or moved is None or all(math.isfinite(norm) for norm in moved.get("norms", {"": 0.0}).values()):
+    batch, moved, said = ctx.batch(), flow(ctx), ctx.said()
+    if batch is None or moved is None:
+        return None
+    trained = all(math.isfinite(norm) for norm in moved.get("norms", {"": 0.0}).values())
+    if trained and (said is None or bool(said[0].isfinite().all())):
         return None
     model = ctx.fresh()
     modes.train(model)

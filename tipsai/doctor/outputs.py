@@ -1,6 +1,7 @@
 """What the untrained model says: its first loss, how that is spread, and whether its outputs can reach the targets."""
 
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,31 +9,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tipsai.core import modes
 from tipsai.core.evaluate import evaluating
 from tipsai.core.state import IGNORED
 from tipsai.doctor.check import Check, Figures, Verdict
-from tipsai.doctor.context import Context, class_axis
+from tipsai.doctor.context import Context, class_axis, rows
 from tipsai.losses import BinaryCrossEntropy, CrossEntropy, ElementwiseLoss
 
 OFF = 0.2  # of the first loss
 MASKED = 7.0  # nats below its even share: a class that is never nearer is masked, unless a target names it
 
 
-def _said(ctx: Context) -> tuple[Tensor, Tensor] | None:
-    """(predictions, targets) of a training batch in evaluation mode."""
-    batch = ctx.batch()
-    if batch is None or not batch.y:
-        return None
-    with evaluating(ctx.model):
-        pred = ctx.pred(ctx.model, batch)
-    return None if pred is None else (pred.float(), batch.y[0])
-
-
 # --- the first loss -------------------------------------------------------------------------------------------------
 
 
 def _first(ctx: Context) -> Figures | None:
-    said = _said(ctx)
+    said = ctx.said()
     if said is None or ctx.n_steps:
         return None
     pred, y = said
@@ -62,11 +54,13 @@ def _first(ctx: Context) -> Figures | None:
         return {"kind": "yes or no", "first loss": uniform, "expected": math.log(2), "on the targets": told}
     if isinstance(ctx.loss_fn, ElementwiseLoss) and pred.shape == y.shape and y.is_floating_point():
         total, weight = ctx.loss_fn.report(pred, y)
-        middle, n_rows = y.mean(0, keepdim=True).expand_as(y), len(y)
-        base, _ = ctx.loss_fn.report(middle, y)
-        if n_rows < 8 or float(base) <= 0:
+        everything = ctx.sample("train")  # one batch may hold targets that are much alike
+        assert everything is not None
+        every = everything.y[0].float()
+        base, counted = ctx.loss_fn.report(every.mean(0, keepdim=True).expand_as(every), every)
+        if len(every) < 8 or float(base) <= 0:
             return None
-        return {"kind": "numbers", "first loss": float(total / weight), "expected": float(base / weight)}
+        return {"kind": "numbers", "first loss": float(total / weight), "expected": float(base / counted)}
     return None
 
 
@@ -121,21 +115,57 @@ FIRST_LOSS = Check(
     _first,
     _judge_first,
     "Karpathy, A Recipe for Training Neural Networks, 2019",
-    ("input-scale", "non-finite-data", "ignores-input"),
+    ("input-scale", "non-finite-data", "non-finite-values", "ignores-input"),
 )
 
 
 # --- what the outputs can be ----------------------------------------------------------------------------------------
 
 
+RANGES = {
+    "Sigmoid": (0.0, 1.0),
+    "Hardsigmoid": (0.0, 1.0),
+    "Tanh": (-1.0, 1.0),
+    "Relu": (0.0, math.inf),
+    "Threshold": (0.0, math.inf),
+    "Softplus": (0.0, math.inf),
+}
+MOVES = {"View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Select", "Slice", "Transpose", "Permute", "T",
+         "Clone", "Alias", "ToCopy"}  # fmt: skip
+
+
+def last_function(ctx: Context) -> str:
+    """What made the outputs, as autograd calls it, "Sigmoid" for instance; "" where that is not known.
+
+    What only moves numbers is passed over.
+    """
+    batch = ctx.batch()
+    assert batch is not None
+    with modes.kept(ctx.model), torch.enable_grad():
+        ctx.model.eval()
+        pred = ctx.pred(ctx.model, rows(batch, 2))
+    node = None if pred is None else pred.grad_fn
+    while node is not None:
+        name = re.sub(r"Backward\d*$", "", node.name().rpartition("::")[2])
+        if name not in MOVES:
+            return name
+        node = node.next_functions[0][0]
+    return ""
+
+
 def _outputs(ctx: Context) -> Figures | None:
     """The range of the outputs, and over inputs made a thousand times larger and turned round: what is bounded then is bounded."""
-    said = _said(ctx)
+    said = ctx.said()
     if said is None:
         return None
     pred, y = said
     axis = class_axis(ctx.loss_fn, pred, y)
     figures = {"n": pred.numel(), "least": float(pred.min()), "largest": float(pred.max())} | _far(ctx, pred)
+    figures["last"] = last_function(ctx)
+    varied = figures["largest"] - figures["least"] > 1e-6  # a last layer that starts at zero is no rectifier
+    figures["cut"] = figures["last"] in ("Relu", "Threshold") or (
+        figures["never below zero"] and figures["zeros"] > 0.1 and varied
+    )
     if axis is not None and _takes_logs(ctx, pred, y):
         return figures | {"kind": "logarithms", "total": float(pred.logsumexp(axis).exp().mean())}
     if axis is not None and _fits(ctx, pred, y):
@@ -148,7 +178,20 @@ def _outputs(ctx: Context) -> Figures | None:
         target = ctx.sample("train")
         assert target is not None
         t = target.y[0].float()
-        return figures | {"kind": "numbers", "least target": float(t.min()), "largest target": float(t.max())}
+        low, high = RANGES.get(figures["last"], (-math.inf, math.inf))
+        if figures["bounded"]:
+            low, high = max(low, -1.0), min(high, 1.0)
+        if figures["cut"]:
+            low = max(low, 0.0)
+        room = 0.02 * float(t.max() - t.min())
+        beyond = (t < low - room) | (t > high + room)
+        return figures | {
+            "kind": "numbers",
+            "least target": float(t.min()),
+            "largest target": float(t.max()),
+            "range": [low, high],
+            "beyond": float(beyond.float().mean()),
+        }
     return None
 
 
@@ -185,12 +228,12 @@ def _far(ctx: Context, pred: Tensor) -> dict[str, Any]:
 
 
 ENOUGH = 32  # outputs
+BEYOND = 0.02  # of the targets
 
 
 def _judge_outputs(f: Figures) -> Iterator[Verdict]:
     low, high = f["least"], f["largest"]
     varied = high - low > 1e-6
-    cut = f["never below zero"] and 0.1 < f["zeros"] and varied  # a last layer that starts at zero is no rectifier
     if f["n"] < ENOUGH:
         return
     if f["kind"] == "logarithms":
@@ -211,7 +254,7 @@ def _judge_outputs(f: Figures) -> Iterator[Verdict]:
             f,
             "Return logits: leave the softmax at the model's end out.",
         )
-    elif f["kind"] == "yes or no" and varied and low >= 0 and high <= 1:
+    elif f["kind"] == "yes or no" and (f["last"] == "Sigmoid" or (varied and low >= 0 and high <= 1)):
         yield Verdict(
             "error",
             f"the model returns probabilities (from {low:.3g} to {high:.3g}), and the loss takes the sigmoid of them again; it can never "
@@ -219,30 +262,34 @@ def _judge_outputs(f: Figures) -> Iterator[Verdict]:
             f,
             "Return logits: leave the sigmoid at the model's end out.",
         )
-    elif f["kind"] in ("classes", "yes or no") and cut:
+    elif f["kind"] in ("classes", "yes or no") and f["cut"]:
         yield Verdict(
             "error",
-            f"the model's outputs are never below zero, and up to {f['zeros']:.0%} of them are zero: "
-            "a rectifier stands after the last layer, and what it cuts off gets no gradient.",
+            f"a rectifier stands after the last layer: outputs are never below zero, up to {f['zeros']:.0%} of them are zero, and what is cut off "
+            "gets no gradient.",
             f,
             "Return logits: leave the activation at the model's end out.",
         )
-    elif f["kind"] == "numbers" and cut and f["least target"] < 0:
+    elif f["kind"] in ("classes", "yes or no") and f["last"] in ("Sigmoid", "Hardsigmoid", "Tanh"):
+        least, most = RANGES[f["last"]]
         yield Verdict(
-            "error",
-            f"the outputs are never below zero, and the targets go down to {f['least target']:.3g}; they cannot be reached.",
+            "error" if f["last"] != "Tanh" else "warning",
+            f"a {f['last'].lower()} keeps the model's outputs between {least:.0f} and {most:.0f}, and the loss takes them for logits, which have "
+            "no bounds: the model can never be sure of anything.",
             f,
-            "Leave the activation at the model's end out.",
+            "Return logits: leave the activation at the model's end out.",
         )
-    elif f["kind"] == "numbers" and f["bounded"] and f["largest target"] > 1.5:
+    elif f["kind"] == "numbers" and f["beyond"] > BEYOND:
+        least, most = f["range"]
         yield Verdict(
-            "warning",
-            f"the outputs lie between {low:.3g} and {high:.3g} on any input, and the targets go up to {f['largest target']:.3g}.",
+            "error" if f["beyond"] > 0.25 else "warning",
+            f"the outputs lie {f'above {least:.3g}' if math.isinf(most) else f'between {least:.3g} and {most:.3g}'} on any input, and the targets "
+            f"go from {f['least target']:.3g} to {f['largest target']:.3g}; {f['beyond']:.0%} of them cannot be reached.",
             f,
-            "Leave the sigmoid or tanh at the model's end out, or scale the targets into its range.",
+            "Leave the activation at the model's end out, or scale the targets into its range.",
         )
 
 
-OUTPUTS = Check("outputs", "start", "TR08", _outputs, _judge_outputs)
+OUTPUTS = Check("outputs", "start", "TR08", _outputs, _judge_outputs, unless=("non-finite-values",))
 
 CHECKS = (OUTPUTS, FIRST_LOSS)

@@ -141,7 +141,7 @@ SAMPLE_NEAR = 1500  # items of each split; their distances are a table
 
 
 def _near(ctx: Context) -> Figures | None:
-    """How many validation items have a training item far nearer than chance would put one.
+    """How many validation items have a training item, or a picture's mirror image, far nearer than chance would put one.
 
     Of points spread smoothly in D dimensions the nearest is nearer than a tenth of the distance to the tenth neighbour
     with a chance of some 10 * 0.1^D. D is estimated from the distances to the fifth and the tenth.
@@ -151,7 +151,8 @@ def _near(ctx: Context) -> Figures | None:
         return None
     if train.x[0].shape[1:] != valid.x[0].shape[1:] or min(train.n_rows, valid.n_rows) < 10 * NEIGHBOURS:
         return None
-    a, b = (part.x[0][:SAMPLE_NEAR].flatten(1) for part in (train, valid))
+    seen, new = (part.x[0][:SAMPLE_NEAR] for part in (train, valid))
+    a, b = seen.flatten(1), new.flatten(1)
     scale = a.std(0)
     kept = scale > 0
     if not kept.any():
@@ -160,12 +161,17 @@ def _near(ctx: Context) -> Figures | None:
     nearest = torch.cdist(b, a).topk(NEIGHBOURS, 1, largest=False).values
     distinct = nearest[nearest[:, 0] > 0]  # equal ones are another check's
     far, middle = distinct[:, -1], distinct[:, NEIGHBOURS // 2 - 1]
+    turned = 0
+    if seen.ndim == 4:
+        mirrored = torch.cdist(new.flip(-1).flatten(1)[:, kept] / scale[kept], a).amin(1)
+        turned = int(((mirrored < NEAR * nearest[:, -1]) & (nearest[:, 0] >= NEAR * nearest[:, -1])).sum())
     usable = (far > middle) & (middle > 0)
     if usable.sum() < 5 * NEIGHBOURS:
         return None
     dimension = math.log(2) / max(1e-6, float((far / middle)[usable].log().median()))
     return {
-        "near": int((distinct[:, 0] < NEAR * far).sum()),
+        "near": int((distinct[:, 0] < NEAR * far).sum()) + turned,
+        "mirrored": turned,
         "valid": len(distinct),
         "dimension": dimension,
         "expected": min(1.0, NEIGHBOURS * NEAR**dimension),
@@ -176,9 +182,10 @@ def _judge_near(f: Figures) -> Iterator[Verdict]:
     share, expected = f["near"] / f["valid"], f["expected"]
     if expected > 0.02 or share < 0.02 + 5 * expected:
         return
+    mirrored = f", of {f['mirrored']:,} the mirror image" if f["mirrored"] else ""
     yield Verdict(
         "warning",
-        f"{f['near']:,} of {f['valid']:,} validation items have a training item that is nearly the same ({share:.1%}; "
+        f"{f['near']:,} of {f['valid']:,} validation items have a training item that is nearly the same{mirrored} ({share:.1%}; "
         f"chance would give {expected:.1%}).",
         f,
         "Split before augmenting, and by what items belong to: a patient, a recording, a house.",

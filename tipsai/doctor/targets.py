@@ -287,25 +287,33 @@ def _judge_leak(f: Figures) -> Iterator[Verdict]:
 LEAK = Check("leaking-column", "data", "DA15", _leak, _judge_leak, unless=("non-finite-data",))
 
 
+LEAST_NUMBERED = 100  # items
+
+
+def numbers_items(column: Tensor, n_items: int) -> bool:
+    """Whether values [n] number the items of which they are a sample: all different, and evenly spaced."""
+    gaps = column.double().sort().values.diff()
+    if len(gaps) + 1 < LEAST_NUMBERED or not bool((gaps > 0).all()):
+        return False
+    steps = gaps / gaps.min()
+    whole = bool(((steps - steps.round()).abs() < 0.01 * steps.clamp(min=1)).all())
+    return whole and float(steps.sum()) < 4 * n_items
+
+
+def n_items(ctx: Context) -> int:
+    """How many items training and validation have."""
+    return sum(getattr(loader, "n_items", 0) for loader in (ctx.dls.train, ctx.dls.valid))
+
+
 def _identifier(ctx: Context) -> Figures | None:
-    """Columns that number the items: all different, and evenly spaced."""
     batch = ctx.sample("train")
-    if batch is None or batch.n_rows < 100:
+    if batch is None:
         return None
-    found = []
-    n_items = getattr(ctx.dls.train, "n_items", batch.n_rows) + getattr(ctx.dls.valid, "n_items", 0)
-    for name, column in columns(ctx, batch.x).items():
-        gaps = column.double().sort().values.diff()
-        if bool((gaps <= 0).any()):
-            continue  # a value twice
-        steps = gaps / gaps.min()
-        whole = bool(((steps - steps.round()).abs() < 0.01 * steps.clamp(min=1)).all())
-        if whole and float(steps.sum()) < 4 * n_items:
-            found.append(name)
+    found = [name for name, column in columns(ctx, batch.x).items() if numbers_items(column, n_items(ctx))]
     return {"columns": found, "items": batch.n_rows}
 
 
-def _judge_identifier(f: Figures) -> Iterator[Verdict]:
+def judge_identifier(f: Figures) -> Iterator[Verdict]:
     if f["columns"]:
         yield Verdict(
             "warning",
@@ -316,6 +324,49 @@ def _judge_identifier(f: Figures) -> Iterator[Verdict]:
         )
 
 
-IDENTIFIER = Check("identifier", "data", "DA15", _identifier, _judge_identifier)
+IDENTIFIER = Check("identifier", "data", "DA15", _identifier, judge_identifier)
 
-CHECKS = (LOSS, CLASS_MIX, IMBALANCE, LEAK, IDENTIFIER)
+
+# --- tokens to be told that are known -------------------------------------------------------------------------------
+
+SHOWN = 0.95  # of the places
+
+
+def _shown(ctx: Context) -> Figures | None:
+    """How far the targets of tokens are the tokens at the same place, or at the one before; MO07 looks for the one after."""
+    batch = ctx.sample("train")
+    if batch is None or len(batch.x) != 1 or not batch.y:
+        return None
+    x, y = batch.x[0], batch.y[0]
+    if x.is_floating_point() or y.is_floating_point() or x.ndim != 2 or x.shape != y.shape or x.shape[1] < 4:
+        return None
+    counted = y != IGNORED
+    if not counted[:, 1:].any():
+        return None
+
+    def share(a: Tensor, b: Tensor, counted: Tensor) -> float:
+        return float((a == b)[counted].double().mean())
+
+    return {
+        "same": share(x, y, counted),
+        "before": share(x[:, :-1], y[:, 1:], counted[:, 1:]),
+        "after": share(x[:, 1:], y[:, :-1], counted[:, :-1]) if counted[:, :-1].any() else 0.0,
+    }
+
+
+def _judge_shown(f: Figures) -> Iterator[Verdict]:
+    place = "same" if f["same"] >= f["before"] else "before"
+    if f[place] < SHOWN or f["after"] >= f[place]:  # a text of one token only is all of them
+        return
+    where = "the token at the same place" if place == "same" else "the token one place before"
+    yield Verdict(
+        "error",
+        f"the target of {f[place]:.0%} of places is {where} of the input; the model need only copy it, and learns nothing of language.",
+        f,
+        "The target is the token that comes next: x = tokens[:, :-1], y = tokens[:, 1:].",
+    )
+
+
+SHOWN_TARGETS = Check("targets-in-inputs", "data", "DA15", _shown, _judge_shown)
+
+CHECKS = (LOSS, SHOWN_TARGETS, CLASS_MIX, IMBALANCE, LEAK, IDENTIFIER)

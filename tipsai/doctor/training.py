@@ -96,7 +96,14 @@ def _judge_rate(f: Figures) -> Iterator[Verdict]:
         )
 
 
-RATE = Check("learning-rate", "training", "TR09", _rate, _judge_rate, unless=("silent-units",))
+RATE = Check(
+    "learning-rate",
+    "training",
+    "TR09",
+    _rate,
+    _judge_rate,
+    unless=("silent-units", "ignores-input", "zero-gradient", "loss-direction"),
+)
 
 
 def _updates(r: Record) -> Figures | None:
@@ -162,7 +169,13 @@ def _judge_activations(f: Figures) -> Iterator[Verdict]:
 
 
 ACTIVATIONS = Check(
-    "silent-units", "training", "MO01", _activations, _judge_activations, "Zhang et al., AutoTrainer, ICSE 2021"
+    "silent-units",
+    "training",
+    "MO01",
+    _activations,
+    _judge_activations,
+    "Zhang et al., AutoTrainer, ICSE 2021",
+    ("ignores-input", "zero-gradient"),
 )
 
 

@@ -1,7 +1,7 @@
 """What the doctor keeps of a training run: a callback that looks closely at a few steps, and at the clock at every one."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -146,6 +146,7 @@ class Watch(Callback):
         checks: of the stage "training".
         default_lr: what the optimizer would take by default.
         silent: codes to leave out.
+        known: what was found before, and may explain what would be found now; it is not said again.
 
     Attributes:
         found: what was found, with the step.
@@ -154,8 +155,16 @@ class Watch(Callback):
 
     order = 90
 
-    def __init__(self, checks: Sequence[Check], default_lr: float | None = None, silent: Sequence[str] = ()) -> None:
-        self.checks = [check for check in checks if check.code not in silent]
+    def __init__(
+        self,
+        checks: Sequence[Check],
+        default_lr: float | None = None,
+        silent: Iterable[str] = (),
+        known: Iterable[Finding] = (),
+    ) -> None:
+        self.known = list(known)
+        left_out = {*silent, *(f.code for f in self.known)}
+        self.checks = [check for check in checks if check.code not in left_out]
         self.default_lr = default_lr
         self.found: list[Finding] = []
         self.record = Record()
@@ -250,7 +259,9 @@ class Watch(Callback):
         r = self.record
         r.peak = max(r.lrs, default=0.0)
         spoken = {finding.code for finding in self.found}
-        n = len(self.found)
-        make((check for check in self.checks if check.code not in spoken), r, self.found, st.first_step + st.step)
-        tell(self.found[n:])
+        found = [*self.known, *self.found]
+        n = len(found)
+        make((check for check in self.checks if check.code not in spoken), r, found, st.first_step + st.step)
+        tell(found[n:])
+        self.found += found[n:]
         st.remark = remark(self.found)

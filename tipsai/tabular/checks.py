@@ -14,9 +14,10 @@ from tipsai.core.errors import listing
 from tipsai.data.processor import key
 from tipsai.doctor.check import Check, Figures, Verdict
 from tipsai.doctor.context import Context
+from tipsai.doctor.targets import judge_identifier, n_items, numbers_items
 from tipsai.frame.values import distinct, is_number, numbers_of
 from tipsai.tabular import groups
-from tipsai.tabular.columns import Boolean, Category, Date, to_dates
+from tipsai.tabular.columns import Boolean, Category, Date, Number, to_dates
 from tipsai.tabular.raw import Raw
 from tipsai.tabular.spellings import OFTEN, RATIO, same_words, typos
 
@@ -411,4 +412,21 @@ def _judge_dates(f: Figures) -> Iterator[Verdict]:
 
 DATES = Check("dates-across-split", "data", "DA15", _dates, _judge_dates, LEAKAGE + ": L3.1, temporal leakage")
 
-CHECKS = (SPELLINGS, UNSEEN, GROUPS, DATES)
+
+# --- identifiers ----------------------------------------------------------------------------------------------------
+
+
+def _identifier(ctx: Context) -> Figures | None:
+    """Of the numbers as they were read: what the model sees of them is no longer evenly spaced."""
+    raw = _raw(ctx, "train")
+    if raw is None:
+        return None
+    numbers = [name for name, processor in _columns(ctx).items() if isinstance(processor, Number) and name in raw.frame]
+    values = {name: torch.tensor(numbers_of(raw.frame[name])[0]) for name in numbers}
+    found = [name for name, column in values.items() if numbers_items(column, n_items(ctx))]
+    return {"columns": found, "items": len(raw.frame)}
+
+
+NUMBERED = Check("numbered-rows", "data", "DA15", _identifier, judge_identifier, unless=("identifier",))
+
+CHECKS = (SPELLINGS, UNSEEN, GROUPS, DATES, NUMBERED)
