@@ -59,7 +59,8 @@ TIPS = {
         Tip(
             "TR08",
             "The first loss must be what guessing gives.",
-            "default: built-in models start there; tool: tipsai.init_bias; checks first-loss, outputs, loss-for-targets, loss-direction, loss-broadcast",
+            "default: built-in models start there; tool: tipsai.init_bias; checks first-loss, outputs, loss-for-targets, loss-direction, loss-broadcast, "
+            "padding-in-loss, same-units, loss-without-floor",
         ),
         Tip(
             "TR09",
@@ -84,12 +85,13 @@ TIPS = {
         Tip(
             "TR13",
             "Stop early; regularise by dropout and weight decay.",
-            "tool: tipsai.EarlyStopping, fit(final='best'), Learner(wd=...); check random-evaluation finds dropout that stays on; dropout-rate, weight-decay",
+            "tool: tipsai.EarlyStopping, fit(final='best'), Learner(wd=...); check random-evaluation finds dropout that stays on; "
+            "dropout-rate, weight-decay, weights-vanish; few-steps",
         ),
         Tip(
             "TR14",
             "Accumulated gradients equal those of the large batch.",
-            "default: fit(accumulate=n), exact for ragged groups and weighted losses; checks accumulation, batch-norm-small-batch",
+            "default: fit(accumulate=n), exact for ragged groups and weighted losses; checks accumulation, batch-norm-small-batch, evaluation-differs",
         ),
         Tip(
             "TR16",
@@ -109,7 +111,7 @@ TIPS = {
         Tip(
             "TR22",
             "Do not decide by training accuracy.",
-            "default: a training figure is refused as monitor; check no-validation",
+            "default: a training figure is refused as monitor; checks no-validation, small-validation",
         ),
         Tip(
             "DA01",
@@ -130,7 +132,8 @@ TIPS = {
         Tip(
             "DA05",
             "Augment only what leaves the label as it was.",
-            "check augmentation-flips, after training; tool: tipsai.vision.invariances; Augmentation(flip=0) is for test-time augmentation too",
+            "checks augmentation-changes-labels, augmentation-flips (after training); tool: "
+            "tipsai.vision.invariances; Augmentation(flip=0) is for test-time augmentation too",
         ),
         Tip(
             "DA06",
@@ -163,7 +166,7 @@ TIPS = {
             "DA12",
             "Normalise the inputs.",
             "default: a table's numbers robustly; pictures by the backbone's statistics, or the training pictures'; "
-            "checks input-scale, constant-inputs, non-finite-data",
+            "checks input-scale, constant-inputs, non-finite-data, missing-codes, of tables missing-by-number",
         ),
         Tip(
             "DA13",
@@ -179,7 +182,8 @@ TIPS = {
             "DA15",
             "Look for leaks: items on both sides of the split, columns that give the target away.",
             "checks duplicates, near-duplicates, leaking-column, identifier, targets-in-inputs; "
-            "of tables groups-across-split, dates-across-split, numbered-rows",
+            "overlapping-windows; of tables groups-across-split, dates-across-split, "
+            "numbered-rows; of texts repeated-texts, leaking-words, validation-text-in-training",
         ),
         Tip(
             "DA17",
@@ -224,7 +228,8 @@ TIPS = {
         Tip(
             "MO07",
             "Outputs may depend only on what they should.",
-            "checks mixes-items (other rows of the batch) and sees-the-future (later tokens)",
+            "checks mixes-items (other rows of the batch), sees-the-future (later tokens), ignored-inputs, padding-counts, no-positions, "
+            "embedding-too-small, linear-layers",
         ),
         Tip(
             "MO08",

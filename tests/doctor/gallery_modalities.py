@@ -12,7 +12,7 @@ from tipsai import group_split, time_split, toys
 from tipsai.tabular import TabularDataLoaders, tabular_learner
 from tipsai.text import TextDataLoaders, language_model_learner, text_classifier_learner
 from tipsai.text.tokenizers import WordTokenizer
-from tipsai.vision import ImageDataLoaders, vision_learner
+from tipsai.vision import Augmentation, ImageDataLoaders, vision_learner
 
 # --- tables ---------------------------------------------------------------------------------------------------------
 
@@ -301,8 +301,9 @@ def running_text_of_words(seed):
 
 
 def stripes(seed, n=300, side=12, **options):
+    """Three directions, of which mirroring turns one into another."""
     toy = toys.images(n, side, 3, seed=seed)
-    return ImageDataLoaders.from_arrays((toy.x, toy.y.numpy()), bs=16, **options)
+    return ImageDataLoaders.from_arrays((toy.x, toy.y.numpy()), bs=16, aug=Augmentation.small(flip=0), **options)
 
 
 def pictures(dls, seed, **options):
@@ -334,7 +335,7 @@ def few_pictures_without_weights(seed):
 def weights_of_photographs_for_grey_pictures(seed):
     toy = toys.images(160, 32, 3, seed=seed)
     grey = toy.x.float().mean(1, keepdim=True).byte()
-    dls = ImageDataLoaders.from_arrays((grey, toy.y.numpy()), bs=16)
+    dls = ImageDataLoaders.from_arrays((grey, toy.y.numpy()), bs=16, aug=Augmentation.small(flip=0))
     return vision_learner(dls, seeded(seed, lambda: Body(1)), pretrained=True, seed=seed, device="cpu", lr=3e-3)
 
 

@@ -240,7 +240,24 @@ BASELINES = Check(
     _baselines,
     _judge,
     "Karpathy, A Recipe for Training Neural Networks, 2019, 'input-independent baseline'",
-    ("learning-rate", "silent-units", "gradients-in-training", "non-finite-values", "class-numbering"),
+    (
+        "error",
+        "learning-rate",
+        "silent-units",
+        "gradients-in-training",
+        "class-numbering",
+        "augmentation-changes-labels",
+        "few-steps",
+        "weight-decay",
+        "weights-vanish",
+        "dropout-rate",
+        "zero-gradient",
+        "same-units",
+        "linear-layers",
+        "padding-counts",
+        "no-positions",
+        "embedding-too-small",
+    ),
 )
 
 CHECKS = (BASELINES,)

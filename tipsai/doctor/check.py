@@ -41,7 +41,7 @@ class Check:
         measure: from the Context (in training: the Record) to figures; None where the check does not apply.
         judge: from figures to verdicts, none if all is well.
         source: of the rule and its thresholds.
-        unless: codes whose findings explain this one's; after them it is not made.
+        unless: codes whose findings explain this one's; after them it is not made. "error" stands for any error.
     """
 
     code: str
@@ -154,13 +154,15 @@ def make(
     """
     failed: dict[str, str] = {}
     for check in checks:
-        if not set(check.unless).isdisjoint(f.code for f in found if f.severity != "advice"):
-            continue
+        grave = {f.code for f in found if f.severity != "advice"} | {f.severity for f in found}
+        explained = not grave.isdisjoint(check.unless)
+        if explained and check.stage != "end":
+            continue  # of a trained model it is measured all the same, for whoever asks for the figures
         began = time.perf_counter()
         try:
             figures = check.measure(subject)
             if figures is not None:
-                found += check.findings(figures, step)
+                found += [] if explained else check.findings(figures, step)
                 if measured is not None:
                     measured[check.code] = figures
         except Exception as error:  # whatever a model, a dataset or a check of one's own may raise

@@ -127,6 +127,13 @@ class Context:
             self.kept["said"] = None if pred is None or batch is None else (pred.float(), batch.y[0])
         return self.kept["said"]  # type: ignore[no-any-return]
 
+    def tokens(self) -> Tensor | None:
+        """The sample's tokens, int64 [n, t], where all that the model takes are tokens of one vocabulary; else None."""
+        if "tokens" not in self.kept:
+            batch, sample = self.batch(), self.sample("train")
+            self.kept["tokens"] = sample.x[0] if batch and sample and _embeds_all(self.model, batch) else None
+        return self.kept["tokens"]  # type: ignore[no-any-return]
+
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """The mean over the batch of what is optimised."""
         total, weight = self.loss_sums(model, batch)
@@ -138,6 +145,26 @@ class Context:
             result = self.compute_loss(model, batch)
             return result if isinstance(result, tuple) else (result, 1.0)
         return self.loss_fn.sums(predict_batch(model, batch, self.output), *batch.y)
+
+
+def _embeds_all(model: nn.Module, batch: Batch) -> bool:
+    """Whether one embedding takes all of a batch's only input: its columns are places of a text, and no columns of a table."""
+    if len(batch.x) != 1 or batch.x[0].is_floating_point() or batch.x[0].ndim != 2 or batch.x[0].shape[1] < 2:
+        return False
+    sizes: list[int] = []
+    places = batch.x[0].numel()
+    hooks = [
+        module.register_forward_pre_hook(lambda module, args: sizes.append(args[0].numel()))
+        for module in model.modules()
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag)
+    ]
+    try:
+        with evaluating(model):
+            model(*batch.x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return places in sizes
 
 
 @contextlib.contextmanager

@@ -105,6 +105,8 @@ FIT_FEW = Check(
         "outputs",
         "first-loss",
         "mixes-items",
+        "random-evaluation",
+        "constant-inputs",
         "ignores-input",
         "non-finite-data",
         "non-finite-values",

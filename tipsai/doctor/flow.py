@@ -53,6 +53,12 @@ def unregistered(model: nn.Module) -> list[str]:
     return found
 
 
+def _alike(weight: Tensor) -> bool:
+    """Whether all units of a layer have the same weights, so that a common gradient will keep them so."""
+    rows = weight.detach().flatten(1)
+    return len(rows) > 1 and bool(((rows - rows[:1]).abs() <= 1e-5 * rows.abs().max()).all())
+
+
 def flow(ctx: Context) -> Figures | None:
     """Which parameters get a gradient in a few small steps, and the norms of layers' gradients."""
     if "flow" not in ctx.kept:
@@ -100,6 +106,7 @@ def _measured(ctx: Context) -> Figures | None:
         "not in the optimizer": [name for name in wanted if name not in ctx.optimized] if ctx.optimized else [],
         "frozen at random": [n for n in frozen if named[n].ndim > 1 and fresh_uniform(named[n])],
         "norms": norms,
+        "same units": [name for name in weights if name in moved and _alike(named[name])],
         "unregistered": unregistered(ctx.model),
     }
 
@@ -158,7 +165,8 @@ def _judge_zero(f: Figures) -> Iterator[Verdict]:
     names = f.get("always zero", [])
     if len(names) > f.get("empty inputs", 0):
         yield Verdict(
-            "warning",
+            # a bias may cancel out, as before a norm or in a difference of two outputs
+            "advice" if all("bias" in name for name in names) else "warning",
             f"the gradient of {len(names)} parameters is zero in {STEPS} steps: {listing(names)}.",
             f,
             "Look for dead rectifiers before them, weights that all start at zero, and a product with something that is always zero.",
@@ -173,6 +181,20 @@ ZERO = Check(
     _judge_zero,
     unless=("non-finite-data", "ignores-input", "loss-direction", "outputs"),
 )
+
+
+def _judge_same(f: Figures) -> Iterator[Verdict]:
+    if f.get("same units"):
+        yield Verdict(
+            "warning",
+            f"all units of {listing(f['same units'])} have the same weights, and {STEPS} steps of training change them alike: together they are "
+            "worth one unit.",
+            f,
+            "Draw initial weights at random (PyTorch's layers do by themselves); a constant is for biases and norms.",
+        )
+
+
+SAME = Check("same-units", "start", "TR08", flow, _judge_same, unless=("non-finite-data", "ignores-input"))
 
 
 def _depth(ctx: Context) -> Figures | None:
@@ -224,4 +246,4 @@ DEPTH = Check(
     ("non-finite-data", "non-finite-values"),
 )
 
-CHECKS = (FLOW, ZERO, DEPTH)
+CHECKS = (FLOW, ZERO, SAME, DEPTH)

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from torch import nn
+
 from tipsai.doctor.baselines import guess_errors
 from tipsai.doctor.check import Check, Figures, Verdict
 from tipsai.doctor.context import Context
@@ -91,7 +93,43 @@ def _judge(f: Figures) -> Iterator[Verdict]:
         )
 
 
-GAPS = Check("gaps", "end", "MO03", _gaps, _judge, "Ng, Machine Learning Yearning, chapters 20 to 41")
+GAPS = Check("gaps", "end", "MO03", _gaps, _judge, "Ng, Machine Learning Yearning, chapters 20 to 41", ("error",))
+
+
+# --- the same data, otherwise judged --------------------------------------------------------------------------------
+
+TIMES, LEAST_LOST = 3.0, 0.15  # of training's own loss; and of what guessing loses
+
+
+def _modes(ctx: Context) -> Figures | None:
+    """Training's loss in evaluation mode beside the last epoch's in training mode, where batch norms make the difference."""
+    train, rows = judged(ctx, "train"), [row for row in ctx.history if "train_objective" in row]
+    norms = [m for m in ctx.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    if train is None or not rows or not norms or ctx.units is not None or len(train.items["loss"]) < LEAST:
+        return None
+    return {
+        "evaluation": mean_interval(train.items["loss"], SURE),
+        "training": float(rows[-1]["train_objective"]),
+        "first": float(rows[0]["train_objective"]),
+        "momentum": [m.momentum for m in norms][0],
+    }
+
+
+def _judge_modes(f: Figures) -> Iterator[Verdict]:
+    mean, low, _ = f["evaluation"]
+    if low > TIMES * f["training"] and low - f["training"] > LEAST_LOST * f["first"]:
+        yield Verdict(
+            "warning",
+            f"on the same training data the loss is {f['training']:.3g} in training and {mean:.3g} in evaluation mode: the batch norms' running "
+            f"statistics (momentum {f['momentum']}) are not those of the batches.",
+            f,
+            "Leave momentum at 0.1, train for more steps, or take a norm without running statistics: nn.GroupNorm, nn.LayerNorm.",
+        )
+
+
+MODES = Check(
+    "evaluation-differs", "end", "TR14", _modes, _judge_modes, "Wu and Johnson 2105.07576, section 3", ("error",)
+)
 
 
 def _test_gap(ctx: Context) -> Figures | None:
@@ -114,4 +152,4 @@ def _judge_test(f: Figures) -> Iterator[Verdict]:
 
 TEST_GAP = Check("test-gap", "end", "MO03", _test_gap, _judge_test, GAPS.source)
 
-CHECKS = (GAPS, TEST_GAP)
+CHECKS = (MODES, GAPS, TEST_GAP)

@@ -1,5 +1,6 @@
 """What reaches the model: scale, constants, values that are no numbers, and whether validation is treated alike."""
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from tipsai.core.errors import listing
 from tipsai.core.state import Batch
 from tipsai.doctor.check import Check, Figures, Verdict
-from tipsai.doctor.context import Context, column_names
+from tipsai.doctor.context import Context, column_names, columns
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
@@ -129,6 +130,10 @@ SCALE = Check(
 # --- alike in training and validation -------------------------------------------------------------------------------
 
 
+APART, RATIO = 1.0, 1.8  # of a single column: standard deviations, and times
+SEVERAL = 0.2  # of the columns
+
+
 def _alike(ctx: Context) -> Figures | None:
     train, valid = ctx.sample("train"), ctx.sample("valid")
     if train is None or valid is None or not train.x or not train.x[0].is_floating_point():
@@ -145,11 +150,13 @@ def _alike(ctx: Context) -> Figures | None:
     moved = (a.mean(0) - b.mean(0)).abs() / torch.maximum(spread, other).clamp(min=1e-12)
     ratio = (other / spread).log()
     shown = int(torch.where(alive, moved + ratio.abs(), -1.0).argmax())
+    apart = (alive & ((moved > APART) | (ratio.abs() > math.log(RATIO)))).double().sum()
     name = f"channel {shown}" if train.x[0].ndim > 2 else f"column {column_names(ctx, len(train.x))(0, shown)!r}"
     return {
         "moved": float(moved[alive].median()),
         "ratio of spreads": float(ratio[alive].median().exp()),
         "items": min(train.n_rows, valid.n_rows),
+        "share apart": float(apart / alive.sum()),
         "where": name if a.shape[1] > 1 else "",
         "train": {"mean": float(a[:, shown].mean()), "std": float(spread[shown])},
         "valid": {"mean": float(b[:, shown].mean()), "std": float(other[shown])},
@@ -158,7 +165,8 @@ def _alike(ctx: Context) -> Figures | None:
 
 def _judge_alike(f: Figures) -> Iterator[Verdict]:
     chance = 4 / f["items"] ** 0.5  # of a difference of means, in standard deviations
-    if f["moved"] > max(0.5, chance) or not 2 / 3 < f["ratio of spreads"] < 1.5:
+    all_ = f["moved"] > max(0.5, chance) or not 2 / 3 < f["ratio of spreads"] < 1.5
+    if all_ or f["share apart"] > SEVERAL:
         t, v = f["train"], f["valid"]
         yield Verdict(
             "warning",
@@ -179,6 +187,14 @@ def _constant(ctx: Context) -> Figures | None:
     batch = ctx.sample("train")
     if batch is None or batch.n_rows < 20:
         return None
+    if ctx.tokens() is not None:
+        return {
+            "constant": [],
+            "columns": 0,
+            "whole inputs": int((batch.x[0] == batch.x[0][:1]).all()),
+            "inputs": 1,
+            "rows": batch.n_rows,
+        }
     dead, total, whole, name = [], 0, 0, column_names(ctx, len(batch.x))
     for i, t in enumerate(batch.x):
         if not t.numel() or (len(batch.x) > 1 and bool(((t == 0) | (t == 1)).all())):
@@ -212,5 +228,59 @@ def _judge_constant(f: Figures) -> Iterator[Verdict]:
 
 CONSTANT = Check("constant-inputs", "data", "DA12", _constant, _judge_constant)
 
-CHECKS = (ALIKE, CONSTANT)
+
+# --- numbers that stand for nothing ---------------------------------------------------------------------------------
+
+OFTEN, LEAST = 0.005, 5  # of the rows, and rows
+OUTSIDE = 2.0  # times the range of the others that it lies beyond it
+
+
+def placeholder(column: Tensor) -> float | None:
+    """The value, the least or the largest of [n], that occurs again and again far outside the range of all others.
+
+    Zero is none: of much that is counted there is mostly nothing.
+    """
+    known = column[column.isfinite()].double()
+    if len(known) < 50:
+        return None
+    for value in (known.min(), known.max()):
+        others = known[known != value]
+        n = len(known) - len(others)
+        if value == 0 or n < max(LEAST, OFTEN * len(known)) or len(torch.unique(others)) < 5:
+            continue
+        low, high = others.min(), others.max()
+        away = low - value if value < low else value - high
+        if away > OUTSIDE * (high - low):
+            return float(value)
+    return None
+
+
+def _placeholders(ctx: Context) -> Figures | None:
+    batch = ctx.sample("train")
+    if batch is None:
+        return None
+    found = {name: placeholder(c) for name, c in columns(ctx, batch.x).items() if c.is_floating_point()}
+    return {"columns": {name: value for name, value in found.items() if value is not None}}
+
+
+def judge_placeholders(f: Figures) -> Iterator[Verdict]:
+    """Of columns and the value that stands for nothing in each."""
+    if f["columns"]:
+        name, value = next(iter(f["columns"].items()))
+        others = (
+            f" So it is in {listing(other for other in f['columns'] if other != name)}."
+            if len(f["columns"]) > 1
+            else ""
+        )
+        yield Verdict(
+            "warning",
+            f"column {name!r} holds {value:.6g} again and again, far outside all its other values: it seems to stand for a missing one.{others}",
+            f,
+            f"Make it missing before scaling: df[{name!r}] = df[{name!r}].replace({value:g}, numpy.nan); TabularDataLoaders fills it then.",
+        )
+
+
+PLACEHOLDER = Check("missing-codes", "data", "DA12", _placeholders, judge_placeholders)
+
+CHECKS = (ALIKE, CONSTANT, PLACEHOLDER)
 START = (SCALE,)

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tipsai.core import modes
-from tipsai.core.evaluate import evaluating
 from tipsai.core.state import IGNORED
 from tipsai.doctor.check import Check, Figures, Verdict
 from tipsai.doctor.context import Context, class_axis, rows
@@ -125,47 +124,57 @@ FIRST_LOSS = Check(
 RANGES = {
     "Sigmoid": (0.0, 1.0),
     "Hardsigmoid": (0.0, 1.0),
+    "Softmax": (0.0, 1.0),
     "Tanh": (-1.0, 1.0),
     "Relu": (0.0, math.inf),
     "Threshold": (0.0, math.inf),
+    "Clamp": (0.0, math.inf),  # where outputs are not below zero
+    "ClampMin": (0.0, math.inf),
+    "Hardtanh": (0.0, 6.0),  # likewise: ReLU6
     "Softplus": (0.0, math.inf),
+    "Gelu": (-0.17, math.inf),
+    "Silu": (-0.28, math.inf),
+    "Elu": (-1.0, math.inf),
 }
+BOUNDED = {"Sigmoid", "Hardsigmoid", "Softmax", "Tanh"}
+RECTIFIERS = {"Relu", "Threshold", "Clamp", "ClampMin", "Hardtanh", "Gelu", "Silu"}
 MOVES = {"View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Select", "Slice", "Transpose", "Permute", "T",
-         "Clone", "Alias", "ToCopy"}  # fmt: skip
+         "Clone", "Alias", "ToCopy", "Index"}  # fmt: skip
 
 
 def last_function(ctx: Context) -> str:
     """What made the outputs, as autograd calls it, "Sigmoid" for instance; "" where that is not known.
 
-    What only moves numbers is passed over.
+    What only moves numbers is passed over, and what cuts the ends of a sigmoid off.
     """
     batch = ctx.batch()
     assert batch is not None
     with modes.kept(ctx.model), torch.enable_grad():
         ctx.model.eval()
         pred = ctx.pred(ctx.model, rows(batch, 2))
-    node = None if pred is None else pred.grad_fn
+    node, met = None if pred is None else pred.grad_fn, ""
     while node is not None:
         name = re.sub(r"Backward\d*$", "", node.name().rpartition("::")[2])
-        if name not in MOVES:
-            return name
+        if name not in MOVES and not name.startswith("Clamp"):
+            return name if name in BOUNDED or not met else met
+        if name.startswith("Clamp"):
+            met = name
         node = node.next_functions[0][0]
-    return ""
+    return met
 
 
 def _outputs(ctx: Context) -> Figures | None:
-    """The range of the outputs, and over inputs made a thousand times larger and turned round: what is bounded then is bounded."""
+    """The range of the outputs, and what function bounds it."""
     said = ctx.said()
     if said is None:
         return None
     pred, y = said
     axis = class_axis(ctx.loss_fn, pred, y)
-    figures = {"n": pred.numel(), "least": float(pred.min()), "largest": float(pred.max())} | _far(ctx, pred)
-    figures["last"] = last_function(ctx)
-    varied = figures["largest"] - figures["least"] > 1e-6  # a last layer that starts at zero is no rectifier
-    figures["cut"] = figures["last"] in ("Relu", "Threshold") or (
-        figures["never below zero"] and figures["zeros"] > 0.1 and varied
-    )
+    figures: dict[str, Any] = {"n": pred.numel(), "least": float(pred.min()), "largest": float(pred.max())}
+    last = last_function(ctx)
+    below = last in ("Clamp", "Hardtanh") and figures["least"] < 0  # it cuts off something else than what is below zero
+    figures["last"] = "" if below else last
+    figures["zeros"] = float((pred == 0).double().mean())
     if axis is not None and _takes_logs(ctx, pred, y):
         return figures | {"kind": "logarithms", "total": float(pred.logsumexp(axis).exp().mean())}
     if axis is not None and _fits(ctx, pred, y):
@@ -179,10 +188,6 @@ def _outputs(ctx: Context) -> Figures | None:
         assert target is not None
         t = target.y[0].float()
         low, high = RANGES.get(figures["last"], (-math.inf, math.inf))
-        if figures["bounded"]:
-            low, high = max(low, -1.0), min(high, 1.0)
-        if figures["cut"]:
-            low = max(low, 0.0)
         room = 0.02 * float(t.max() - t.min())
         beyond = (t < low - room) | (t > high + room)
         return figures | {
@@ -197,9 +202,10 @@ def _outputs(ctx: Context) -> Figures | None:
 
 def _takes_logs(ctx: Context, pred: Tensor, y: Tensor) -> bool:
     """Whether the loss takes log-probabilities, as torch's nll_loss does: it is minus the target's output, and no more."""
+    small = pred / pred.abs().max().clamp(min=1e-6)  # of large ones a cross-entropy is hardly more than a difference
     try:
         values = [
-            float(total / weight) for total, weight in (ctx.loss_fn.report(p, y) for p in (pred, 2 * pred, pred + 1))
+            float(total / weight) for total, weight in (ctx.loss_fn.report(p, y) for p in (small, 2 * small, small + 1))
         ]
     except Exception:  # a loss of one's own that takes nothing but what the model returns
         return False
@@ -207,37 +213,17 @@ def _takes_logs(ctx: Context, pred: Tensor, y: Tensor) -> bool:
     return abs(double - 2 * one) < 1e-4 * max(1.0, abs(one)) and abs(shifted - (one - 1)) < 1e-4 * max(1.0, abs(one))
 
 
-def _far(ctx: Context, pred: Tensor) -> dict[str, Any]:
-    """Whether outputs stay within 1, are never below 0, and how many are 0, on inputs of any size."""
-    batch = ctx.batch()
-    assert batch is not None
-    found = [pred]
-    if any(t.is_floating_point() for t in batch.x):
-        with evaluating(ctx.model):
-            for factor in (1e3, -1e3):
-                x = tuple(t * factor if t.is_floating_point() else t for t in batch.x)
-                far = ctx.pred(ctx.model, batch._replace(x=x))
-                assert far is not None
-                found.append(far.float())
-    return {
-        # a sigmoid or tanh at the end comes up to 1 far out; a small linear layer after one stays somewhere below
-        "bounded": len(found) > 1 and 0.98 < max(float(said.abs().max()) for said in found) <= 1,
-        "never below zero": min(float(said.min()) for said in found) == 0,
-        "zeros": max(float((said == 0).float().mean()) for said in found),
-    }
-
-
-ENOUGH = 32  # outputs
+ENOUGH = 32  # outputs that speak for themselves, where the function that made them is not known
 BEYOND = 0.02  # of the targets
 
 
 def _judge_outputs(f: Figures) -> Iterator[Verdict]:
     low, high = f["least"], f["largest"]
-    varied = high - low > 1e-6
-    if f["n"] < ENOUGH:
-        return
+    probable = f["last"] in ("Sigmoid", "Softmax") or (
+        f["last"] == "" and f["n"] >= ENOUGH and low >= 0 and high <= 1 > low
+    )
     if f["kind"] == "logarithms":
-        if abs(f["total"] - 1) > 0.01:
+        if abs(f["total"] - 1) > 0.01 and f["last"] != "LogSoftmax":
             yield Verdict(
                 "error",
                 f"the loss takes the logarithms of probabilities, and the model's outputs are none: their exponentials add up to {f['total']:.3g}. "
@@ -246,7 +232,7 @@ def _judge_outputs(f: Figures) -> Iterator[Verdict]:
                 "End the model with LogSoftmax, or return logits and take nn.CrossEntropyLoss().",
             )
         return
-    if f["kind"] == "classes" and f["sum to 1"] and f["classes"] > 1:
+    if f["kind"] == "classes" and f["sum to 1"] and f["classes"] > 1 and (probable or f["n"] >= 8):
         yield Verdict(
             "error",
             "the model returns probabilities, and cross-entropy takes the softmax of them again; its gradient becomes faint "
@@ -254,7 +240,7 @@ def _judge_outputs(f: Figures) -> Iterator[Verdict]:
             f,
             "Return logits: leave the softmax at the model's end out.",
         )
-    elif f["kind"] == "yes or no" and (f["last"] == "Sigmoid" or (varied and low >= 0 and high <= 1)):
+    elif f["kind"] == "yes or no" and probable and high - low > 1e-6:
         yield Verdict(
             "error",
             f"the model returns probabilities (from {low:.3g} to {high:.3g}), and the loss takes the sigmoid of them again; it can never "
@@ -262,15 +248,15 @@ def _judge_outputs(f: Figures) -> Iterator[Verdict]:
             f,
             "Return logits: leave the sigmoid at the model's end out.",
         )
-    elif f["kind"] in ("classes", "yes or no") and f["cut"]:
+    elif f["kind"] in ("classes", "yes or no") and f["last"] in RECTIFIERS:
         yield Verdict(
             "error",
-            f"a rectifier stands after the last layer: outputs are never below zero, up to {f['zeros']:.0%} of them are zero, and what is cut off "
-            "gets no gradient.",
+            f"a rectifier ({f['last']}) stands after the last layer: outputs are never below zero, {f['zeros']:.0%} of them are zero now, and what is "
+            "cut off gets no gradient.",
             f,
             "Return logits: leave the activation at the model's end out.",
         )
-    elif f["kind"] in ("classes", "yes or no") and f["last"] in ("Sigmoid", "Hardsigmoid", "Tanh"):
+    elif f["kind"] in ("classes", "yes or no") and f["last"] in BOUNDED:
         least, most = RANGES[f["last"]]
         yield Verdict(
             "error" if f["last"] != "Tanh" else "warning",

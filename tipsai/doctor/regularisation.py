@@ -13,7 +13,7 @@ from tipsai.doctor.check import Check, Figures, Verdict
 from tipsai.doctor.context import Context, rows
 
 MOST_DROPPED = 0.8  # Srivastava et al. (JMLR 2014, section 7.3) find 0.2 to 0.5 best, and 0.9 to underfit
-FEWEST_STEPS = 150  # that weights should take to shrink by 1/e; in published recipes it is 500 to 100,000
+FEWEST_STEPS = 40  # that weights should take to shrink by 1/e; in published recipes it is 100 to 100,000
 DROPOUTS = {"dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"}
 
 

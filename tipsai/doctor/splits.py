@@ -34,6 +34,30 @@ def _judge_validation(f: Figures) -> Iterator[Verdict]:
         )
 
 
+FEW_VALID = 16  # items; of so many an accuracy is known to some 25 points
+
+
+def _small(ctx: Context) -> Figures | None:
+    return (
+        None
+        if ctx.dls.valid is None
+        else {"valid": ctx.dls.valid.n_items, "train": ctx.dls.train.n_items if ctx.dls.train else 0}
+    )
+
+
+def _judge_small(f: Figures) -> Iterator[Verdict]:
+    if 0 < f["valid"] < FEW_VALID:
+        yield Verdict(
+            "warning",
+            f"validation has {f['valid']} items: its figures are mostly chance (a share of them is known to {1.96 * 0.5 / f['valid'] ** 0.5:.0%} either "
+            "way), and choices by them are, too.",
+            f,
+            "Hold more out, or train on several splits and judge all of them together.",
+        )
+
+
+SMALL_VALIDATION = Check("small-validation", "data", "TR22", _small, _judge_small)
+
 NO_VALIDATION = Check("no-validation", "data", "TR22", _validation, _judge_validation)
 
 
@@ -136,15 +160,15 @@ DUPLICATES = Check("duplicates", "data", "DA15", _twins, _judge_twins)
 # --- nearly the same ----------------------------------------------------------------------------------------------
 
 NEIGHBOURS = 10
-NEAR = 0.1  # of the distance to the tenth neighbour
+CHANCE, NEAREST = 3e-3, 0.35  # that one is so near, and how near at most, over the distance to the tenth neighbour
 SAMPLE_NEAR = 1500  # items of each split; their distances are a table
 
 
 def _near(ctx: Context) -> Figures | None:
     """How many validation items have a training item, or a picture's mirror image, far nearer than chance would put one.
 
-    Of points spread smoothly in D dimensions the nearest is nearer than a tenth of the distance to the tenth neighbour
-    with a chance of some 10 * 0.1^D. D is estimated from the distances to the fifth and the tenth.
+    Of points spread smoothly in D dimensions the nearest is nearer than a share r of the distance to the tenth neighbour
+    with a chance of some 10 * r^D. D is estimated from the distances to the fifth and the tenth.
     """
     train, valid = ctx.sample("train"), ctx.sample("valid")
     if train is None or valid is None or not train.x or not train.x[0].is_floating_point():
@@ -157,30 +181,34 @@ def _near(ctx: Context) -> Figures | None:
     kept = scale > 0
     if not kept.any():
         return None
+    # values that hardly vary would count as much as others, and pixels have one scale as it is
+    scale = torch.ones_like(scale) if seen.ndim == 4 else scale.clamp(min=0.3 * float(scale[kept].median()))
     a, b = a[:, kept] / scale[kept], b[:, kept] / scale[kept]
     nearest = torch.cdist(b, a).topk(NEIGHBOURS, 1, largest=False).values
     distinct = nearest[nearest[:, 0] > 0]  # equal ones are another check's
     far, middle = distinct[:, -1], distinct[:, NEIGHBOURS // 2 - 1]
-    turned = 0
-    if seen.ndim == 4:
-        mirrored = torch.cdist(new.flip(-1).flatten(1)[:, kept] / scale[kept], a).amin(1)
-        turned = int(((mirrored < NEAR * nearest[:, -1]) & (nearest[:, 0] >= NEAR * nearest[:, -1])).sum())
     usable = (far > middle) & (middle > 0)
     if usable.sum() < 5 * NEIGHBOURS:
         return None
     dimension = math.log(2) / max(1e-6, float((far / middle)[usable].log().median()))
+    share = min(NEAREST, (CHANCE / NEIGHBOURS) ** (1 / dimension))
+    turned = 0
+    if seen.ndim == 4:
+        mirrored = torch.cdist(new.flip(-1).flatten(1)[:, kept] / scale[kept], a).amin(1)
+        turned = int(((mirrored < share * nearest[:, -1]) & (nearest[:, 0] >= share * nearest[:, -1])).sum())
     return {
-        "near": int((distinct[:, 0] < NEAR * far).sum()) + turned,
+        "near": int((distinct[:, 0] < share * far).sum()) + turned,
         "mirrored": turned,
         "valid": len(distinct),
         "dimension": dimension,
-        "expected": min(1.0, NEIGHBOURS * NEAR**dimension),
+        "how near": share,
+        "expected": NEIGHBOURS * share**dimension,
     }
 
 
 def _judge_near(f: Figures) -> Iterator[Verdict]:
     share, expected = f["near"] / f["valid"], f["expected"]
-    if expected > 0.02 or share < 0.02 + 5 * expected:
+    if share < 0.03 + 5 * expected:
         return
     mirrored = f", of {f['mirrored']:,} the mirror image" if f["mirrored"] else ""
     yield Verdict(
@@ -194,4 +222,49 @@ def _judge_near(f: Figures) -> Iterator[Verdict]:
 
 NEAR_DUPLICATES = Check("near-duplicates", "data", "DA15", _near, _judge_near, unless=("duplicates",))
 
-CHECKS = (NO_VALIDATION, TEST_LOOKS, DUPLICATES, NEAR_DUPLICATES)
+
+# --- windows that overlap -------------------------------------------------------------------------------------------
+
+MOST_SHIFT = 8  # places by which one window is later than another
+OVERLAPPING = 0.1  # of the validation items
+
+
+def _overlap(ctx: Context) -> Figures | None:
+    """How many validation items are a training item moved on by some places, as windows of one series are."""
+    train, valid = ctx.sample("train"), ctx.sample("valid")
+    if train is None or valid is None or not train.x or not 2 <= train.x[0].ndim <= 3:
+        return None
+    seen, new = _whole(ctx) or train, valid.x[0]
+    old = seen.x[0]
+    t = old.shape[1]
+    if t < 8 or old.shape[1:] != new.shape[1:] or len(train.x) > 1:
+        return None
+    best, shift = 0, 0
+    found = torch.zeros(len(new), dtype=torch.bool)
+    for k in range(1, min(MOST_SHIFT, t // 2) + 1):
+        for later, earlier in ((new[:, : t - k], old[:, k:]), (new[:, k:], old[:, : t - k])):
+            known = set(digests((earlier.contiguous(),)))
+            hits = torch.tensor([d in known for d in digests((later.contiguous(),))])
+            if int(hits.sum()) > best:
+                best, shift = int(hits.sum()), k
+            found |= hits
+    flat = train.x[0].reshape(train.n_rows, -1).double()
+    rare = collision(flat) / 2 / DEPENDENT < math.log(1e-3 / len(old) / len(new))
+    return {"overlapping": int(found.sum()), "valid": len(new), "by": shift, "coincidence is unlikely": rare}
+
+
+def _judge_overlap(f: Figures) -> Iterator[Verdict]:
+    share = f["overlapping"] / f["valid"]
+    if f["coincidence is unlikely"] and share > OVERLAPPING:
+        yield Verdict(
+            "warning",
+            f"{f['overlapping']:,} of {f['valid']:,} validation items are a training item moved on by a few places (mostly {f['by']}): windows of one "
+            f"series that overlap ({share:.0%}). Validation knows what training saw.",
+            f,
+            "Cut the series in time before making windows, and leave a gap of one window between the parts.",
+        )
+
+
+OVERLAP = Check("overlapping-windows", "data", "DA15", _overlap, _judge_overlap, unless=("duplicates",))
+
+CHECKS = (NO_VALIDATION, SMALL_VALIDATION, TEST_LOOKS, DUPLICATES, NEAR_DUPLICATES, OVERLAP)

@@ -1,7 +1,8 @@
 """The targets: whether the loss fits them, how they are spread, and whether one column gives them away."""
 
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +43,9 @@ def _loss(ctx: Context) -> Figures | None:
         "distinct": len(values),
         "items": y.numel(),
         "whole": whole,
+        "of a row": float(y.double().sum(1).max())
+        if kind == "classes" and y.is_floating_point() and y.ndim == 2
+        else 1.0,
         "least": float(values.min()),
         "largest": float(values.max()),
     }
@@ -83,6 +87,14 @@ def _judge_loss(f: Figures) -> Iterator[Verdict]:
             f,
             "For amounts pass y.float(), which calls for mean squared error, and a model with one output.",
         )
+    elif f["loss"] == "classes" and f["of a row"] > 1.5:
+        yield Verdict(
+            "error",
+            f"cross-entropy is set against rows of targets that add up to {f['of a row']:.3g}: several labels at once, which it makes compete as if "
+            "one alone could be right.",
+            f,
+            "For several labels take nn.BCEWithLogitsLoss(), the default for targets of yes and no; for one class probabilities that add up to 1.",
+        )
     elif f["loss"] == "yes or no" and not (0 <= f["least"] and f["largest"] <= 1):
         yield Verdict(
             "error",
@@ -122,13 +134,36 @@ def _balance(ctx: Context) -> Figures | None:
         "rare class": str(names[code]) if 0 <= code < len(names) else str(code),
         "drawn evenly": float(drawn.max()) < UNEVEN / 2 * max(1.0, float(drawn.min())),
         "weighted": weighted,
+        "weights": _weights(ctx, values, counts),
         "own loss": not isinstance(ctx.loss_fn, CrossEntropy | BinaryCrossEntropy),
         "metrics": ctx.metrics,
     }
 
 
+def _weights(ctx: Context, values: Tensor, counts: Tensor) -> list[float] | None:
+    """The loss's weights of the largest and of the smallest class; None without any."""
+    weights = getattr(ctx.loss_fn, "class_weight", None)
+    if (
+        not isinstance(weights, Tensor)
+        or weights.ndim != 1
+        or values.is_floating_point()
+        or int(values.max()) >= len(weights)
+    ):
+        return None
+    return [float(weights[int(values[int(i)])]) for i in (counts.argmax(), counts.argmin())]
+
+
 def _judge_balance(f: Figures) -> Iterator[Verdict]:
     ratio = f["largest"] / f["smallest"]
+    if f["weights"] is not None and f["weights"][0] > 1.5 * f["weights"][1] and ratio > 2:
+        yield Verdict(
+            "warning",
+            f"the loss counts the largest class for more ({f['weights'][0]:.3g}) than the rare one, {f['rare class']!r} ({f['weights'][1]:.3g}), though "
+            f"it is {ratio:.0f} times as frequent: the weights stand the wrong way round.",
+            f,
+            "Weight classes by one over how often they occur: weight=len(y) / (n_classes * torch.bincount(y)).",
+        )
+        return
     watched = any(word in name for name in f["metrics"] for word in BALANCED)
     if ratio < UNEVEN or f["weighted"] or f["drawn evenly"] or watched or f["own loss"]:
         return
@@ -234,6 +269,28 @@ def _joint_power(z: Tensor, y: Tensor, classes: bool) -> float:
     return 1 - float(((said - t[judged]) ** 2).sum() / (t[judged] ** 2).sum().clamp(min=1e-30))
 
 
+PATCHES, PATCH = 12, "patch {} down, {} across"  # along a picture's side
+
+
+def patches(x: Sequence[Tensor]) -> dict[str, Tensor]:
+    """The mean of each patch of pictures, [n] each, by its place; none where the input is no picture."""
+    if len(x) != 1 or x[0].ndim != 4 or not x[0].is_floating_point():
+        return {}
+    height, width = (min(PATCHES, side) for side in x[0].shape[2:])
+    coarse = F.adaptive_avg_pool2d(x[0].float().mean(1, keepdim=True), (height, width))[:, 0]
+    return {PATCH.format(i + 1, j + 1): coarse[:, i, j] for i in range(height) for j in range(width)}
+
+
+def _beside(name: str, other: str) -> bool:
+    """Whether a column tells what another one does because both are patches that lie near each other."""
+    a, b = (re.fullmatch(PATCH.format(r"(\d+)", r"(\d+)"), text) for text in (name, other))
+    return (
+        a is not None
+        and b is not None
+        and all(abs(int(i) - int(j)) <= 3 for i, j in zip(a.groups(), b.groups(), strict=True))
+    )
+
+
 def _leak(ctx: Context) -> Figures | None:
     batch = ctx.sample("train")
     if batch is None or not batch.y or batch.y[0].ndim > 1 and batch.y[0][0].numel() != 1 or batch.n_rows < 200:
@@ -247,14 +304,18 @@ def _leak(ctx: Context) -> Figures | None:
         base = float(torch.bincount(y).max()) / len(y)
     else:
         base = 0.0
-    varied = {name: column for name, column in columns(ctx, batch.x).items() if bool((column != column[0]).any())}
+    if ctx.tokens() is not None:
+        return None  # places of a text are no columns
+    table = columns(ctx, batch.x) or patches(batch.x)
+    varied = {name: column for name, column in table.items() if bool((column != column[0]).any())}
     if len(varied) < 2:
         return None
     powers = {name: _column_power(column, y, classes) for name, column in varied.items()}
     best = max(powers, key=lambda name: powers[name])
     if powers[best] < GIVEN_AWAY:
         return {"column": best, "power": powers[best]}
-    others = _joint_power(torch.stack([c.double() for name, c in varied.items() if name != best], 1), y, classes)
+    rest = [c.double() for name, c in varied.items() if name != best and not _beside(name, best)]
+    others = _joint_power(torch.stack(rest, 1), y, classes) if rest else 0.0
     return {
         "column": best,
         "power": powers[best],
@@ -309,7 +370,8 @@ def _identifier(ctx: Context) -> Figures | None:
     batch = ctx.sample("train")
     if batch is None:
         return None
-    found = [name for name, column in columns(ctx, batch.x).items() if numbers_items(column, n_items(ctx))]
+    table = {} if ctx.tokens() is not None else columns(ctx, batch.x)
+    found = [name for name, column in table.items() if numbers_items(column, n_items(ctx))]
     return {"columns": found, "items": batch.n_rows}
 
 

@@ -60,6 +60,9 @@ def _rate(r: Record) -> Figures | None:
     }
 
 
+LEARNED = 0.25  # of the first loss: training that got below it was not too slow
+
+
 def _judge_rate(f: Figures) -> Iterator[Verdict]:
     times = f["peak"] / f["default"] if f["default"] else None
     update, blocks, first = f["update"], f["blocks"], f["first"]
@@ -70,8 +73,8 @@ def _judge_rate(f: Figures) -> Iterator[Verdict]:
     stuck = last > 0.95 * first
     wild = swung or stuck
     moved = update or 0.0
-    many = times is not None and times > 3
-    high = many and (f["largest update"] > 0.03 or (wild and moved > 0.02))
+    many, very = (times or 0.0) > 3, (times or 0.0) > 10
+    high = (many and wild and moved > 0.02) or ((very or (many and wild)) and f["largest update"] > 0.03)
     if high or moved > 0.3 or (moved > 0.1 and wild) or (swung and stuck):
         by = f"{times:.0f} times the default" if times and times > 2 else "by its effect"
         shown = f"a step changes weights by up to {f['largest update']:.0%} (median over layers)"
@@ -83,7 +86,7 @@ def _judge_rate(f: Figures) -> Iterator[Verdict]:
             fix,
         )
         return
-    slow = f["in the first half"] < 0.75 or last > 0.6 * first
+    slow = last > 0.6 * first or (f["in the first half"] < 0.75 and last > LEARNED * first)
     tiny = update is not None and update < 1e-4
     if slow and ((times is not None and times < 0.2) or tiny):
         by = f"a {1 / times:.0f}th of the default" if times and times < 0.5 else "by its effect"
@@ -135,8 +138,89 @@ UPDATES = Check(
     _updates,
     _judge_updates,
     "Karpathy, CS231n, 'Ratio of weights:updates'",
-    ("learning-rate",),
+    ("error", "learning-rate", "gradient-depth"),
 )
+
+
+# --- weights that shrink to nothing ---------------------------------------------------------------------------------
+
+SHRUNK = 0.03  # of what they began with
+
+
+def _sizes(r: Record) -> Figures | None:
+    sizes = {name: values for name, values in r.sizes.items() if len(values) >= ENOUGH and values[0] > 0}
+    return {"left": {name: values[-1] / values[0] for name, values in sizes.items()}} if sizes else None
+
+
+def _judge_sizes(f: Figures) -> Iterator[Verdict]:
+    gone = [name for name, left in f["left"].items() if left < SHRUNK]
+    if 2 * len(gone) > len(f["left"]):
+        yield Verdict(
+            "warning",
+            f"weights shrink to nothing: those of {listing(gone)} have {f['left'][gone[0]]:.1%} of the norm that they began with. A penalty on "
+            "them, or weight decay, outweighs the loss.",
+            f,
+            "Make the penalty or wd= smaller; a penalty is added to a loss that is a mean, so it must be small beside it.",
+        )
+
+
+SIZES = Check("weights-vanish", "training", "TR13", _sizes, _judge_sizes)
+
+
+# --- losses without a floor -----------------------------------------------------------------------------------------
+
+DEEP = 100.0  # times the first loss's size
+
+
+def _floor(r: Record) -> Figures | None:
+    losses = [loss for loss in r.losses if math.isfinite(loss)]
+    if len(losses) < 2 * ENOUGH:
+        return None
+    size = max(ENOUGH, len(losses) // BLOCKS)
+    return {"first": fmean(losses[:size]), "middle": losses[len(losses) // 2], "last": fmean(losses[-size:])}
+
+
+def _judge_floor(f: Figures) -> Iterator[Verdict]:
+    deep = f["last"] < -DEEP * max(1.0, abs(f["first"]))
+    if deep and f["last"] < 2 * min(0.0, f["middle"]):
+        yield Verdict(
+            "error",
+            f"the loss falls below zero without end: from {f['first']:.3g} to {f['last']:.3g}, and ever faster. It has no lowest value, so it "
+            "probably has the wrong sign.",
+            f,
+            "A likelihood is made large, so the loss is minus its logarithm; a loss that is to be made small must have a floor.",
+        )
+
+
+FLOOR = Check("loss-without-floor", "training", "TR08", _floor, _judge_floor, unless=("loss-direction", "outputs"))
+
+
+# --- too few steps --------------------------------------------------------------------------------------------------
+
+FEW_STEPS = 60
+
+
+def _steps(r: Record) -> Figures | None:
+    rows = [row["train_objective"] for row in r.rows if math.isfinite(row.get("train_objective", math.nan))]
+    if not r.ended or len(rows) < 3:
+        return None
+    return {"steps": len(r.lrs), "epochs": len(rows), "losses": rows}
+
+
+def _judge_steps(f: Figures) -> Iterator[Verdict]:
+    losses, per = f["losses"], f["steps"] / f["epochs"]
+    falling = losses[-1] > 0.5 * losses[0]
+    if f["steps"] < FEW_STEPS and per < 2 and f["epochs"] >= 5 and falling:
+        yield Verdict(
+            "warning",
+            f"training took {f['steps']} steps in {f['epochs']} epochs: a batch holds nearly all of the data, and the loss only went from "
+            f"{losses[0]:.3g} to {losses[-1]:.3g}.",
+            f,
+            "Smaller batches make more steps of the same epochs: bs=32; or train for more epochs.",
+        )
+
+
+FEW = Check("few-steps", "training", "TR13", _steps, _judge_steps, unless=("error",))
 
 
 # --- activations ----------------------------------------------------------------------------------------------------
@@ -146,15 +230,22 @@ MOSTLY = 0.7  # of a layer's units
 
 def _activations(r: Record) -> Figures | None:
     saturated = {name: median(values[-ENOUGH:]) for name, values in r.saturated.items() if len(values) >= ENOUGH}
-    return {"dead": r.silent, "saturated": saturated}
+    times = r.peak / r.default_lr if r.default_lr else None
+    return {"dead": r.silent, "saturated": saturated, "peak": r.peak, "times": times}
 
 
 def _judge_activations(f: Figures) -> Iterator[Verdict]:
+    fast = f["times"] is not None and f["times"] > 3
+    because = (
+        f" The learning rate is probably too high ({f['peak']:.2g}, {f['times']:.0f} times the default)."
+        if fast
+        else ""
+    )
     dead = [name for name, share in f["dead"].items() if share >= MOSTLY]
     if dead:
         yield Verdict(
             "warning",
-            f"{f['dead'][dead[0]]:.0%} of the units of {listing(dead)} say nothing to any item, and get no gradient.",
+            f"{f['dead'][dead[0]]:.0%} of the units of {listing(dead)} say nothing to any item, and get no gradient.{because}",
             f,
             "Lower the rate, leave large negative biases out, or take GELU or leaky ReLU.",
         )
@@ -162,7 +253,7 @@ def _judge_activations(f: Figures) -> Iterator[Verdict]:
     if saturated:
         yield Verdict(
             "warning",
-            f"{f['saturated'][saturated[0]]:.0%} of the outputs of {listing(saturated)} lie at the end of their range, where the gradient is faint.",
+            f"{f['saturated'][saturated[0]]:.0%} of the outputs of {listing(saturated)} lie at the end of their range, where the gradient is faint.{because}",
             f,
             "Make initial weights smaller, normalise the inputs, put a norm before it, or take GELU.",
         )
@@ -175,7 +266,7 @@ ACTIVATIONS = Check(
     _activations,
     _judge_activations,
     "Zhang et al., AutoTrainer, ICSE 2021",
-    ("ignores-input", "zero-gradient"),
+    ("error", "zero-gradient", "weights-vanish", "dropout-rate"),
 )
 
 
@@ -194,7 +285,13 @@ def _gradients(r: Record) -> Figures | None:
 
 
 GRADIENTS = Check(
-    "gradients-in-training", "training", "MO05", _gradients, judge_depth, "Zhang et al., AutoTrainer, ICSE 2021"
+    "gradients-in-training",
+    "training",
+    "MO05",
+    _gradients,
+    judge_depth,
+    "Zhang et al., AutoTrainer, ICSE 2021",
+    ("gradient-depth", "input-scale", "first-loss", "loss-without-floor"),
 )
 
 
@@ -295,4 +392,4 @@ def _judge_curves(f: Figures) -> Iterator[Verdict]:
 
 CURVES = Check("overfitting", "training", "MO04", _curves, _judge_curves, unless=("learning-rate",))
 
-CHECKS: tuple[Check, ...] = (ACTIVATIONS, RATE, UPDATES, GRADIENTS, CLIPPED, STARVED, CURVES)
+CHECKS: tuple[Check, ...] = (SIZES, FLOOR, ACTIVATIONS, RATE, UPDATES, GRADIENTS, CLIPPED, STARVED, FEW, CURVES)

@@ -37,6 +37,7 @@ class Record:
         steps: that were looked at closely, counted over all fits.
         rates: the learning rate at each.
         updates: by layer, the norm of a step over the norm of the weights, one a look.
+        sizes: by layer, the norm of the weights, one a look.
         gradients: by layer, the gradient's norm, one a look.
         dead: by activation, bool [units] of the last looks: which units said nothing to any row.
         saturated: by activation, the share of outputs near the end of their range, one a look.
@@ -59,6 +60,7 @@ class Record:
     steps: list[int] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
     updates: dict[str, list[Any]] = field(default_factory=dict)
+    sizes: dict[str, list[Any]] = field(default_factory=dict)
     gradients: dict[str, list[Any]] = field(default_factory=dict)
     dead: dict[str, list[Tensor]] = field(default_factory=dict)
     saturated: dict[str, list[Any]] = field(default_factory=dict)
@@ -79,7 +81,7 @@ class Record:
 
     def fetch(self) -> None:
         """Brings what lies on the device to the host, all at once."""
-        parts = (self.updates, self.gradients, self.saturated, self.quiet, self.spread)
+        parts = (self.updates, self.sizes, self.gradients, self.saturated, self.quiet, self.spread)
         kept = [values for part in parts for values in part.values()]
         silent = {
             name: torch.stack(looks).all(0).float().mean() for name, looks in self.dead.items() if len(looks) == RECENT
@@ -225,8 +227,9 @@ class Watch(Callback):
             self.record.rates.append(self.record.lrs[-1])
             for name, old in self.before.items():
                 new = self.chosen[name].detach().flatten()[:SAMPLED]
-                ratio = (new - old).norm() / old.norm().clamp(min=1e-12)
-                self.record.updates.setdefault(name, []).append(ratio)
+                size = old.norm()
+                self.record.updates.setdefault(name, []).append((new - old).norm() / size.clamp(min=1e-12))
+                self.record.sizes.setdefault(name, []).append(size)
             self.before, self.due = {}, False
         now = time.perf_counter()
         self.record.spent += now - self.mark
@@ -251,8 +254,7 @@ class Watch(Callback):
         if st.device.type == "cuda":
             total = torch.cuda.get_device_properties(st.device).total_memory
             self.record.memory = (torch.cuda.max_memory_allocated(st.device), total)
-        if st.error is None:
-            self._judge(st)
+        self._judge(st)
         self.chosen, self.before = {}, {}
 
     def _judge(self, st: TrainState) -> None:

@@ -14,6 +14,7 @@ from tipsai.core.errors import listing
 from tipsai.data.processor import key
 from tipsai.doctor.check import Check, Figures, Verdict
 from tipsai.doctor.context import Context
+from tipsai.doctor.inputs import judge_placeholders, placeholder
 from tipsai.doctor.targets import judge_identifier, n_items, numbers_items
 from tipsai.frame.values import distinct, is_number, numbers_of
 from tipsai.tabular import groups
@@ -416,17 +417,31 @@ DATES = Check("dates-across-split", "data", "DA15", _dates, _judge_dates, LEAKAG
 # --- identifiers ----------------------------------------------------------------------------------------------------
 
 
-def _identifier(ctx: Context) -> Figures | None:
-    """Of the numbers as they were read: what the model sees of them is no longer evenly spaced."""
+def _numbers(ctx: Context) -> dict[str, torch.Tensor]:
+    """The columns of numbers as they were read, of a sample of the training rows: what the model sees of them is drawn in."""
     raw = _raw(ctx, "train")
     if raw is None:
-        return None
-    numbers = [name for name, processor in _columns(ctx).items() if isinstance(processor, Number) and name in raw.frame]
-    values = {name: torch.tensor(numbers_of(raw.frame[name])[0]) for name in numbers}
-    found = [name for name, column in values.items() if numbers_items(column, n_items(ctx))]
-    return {"columns": found, "items": len(raw.frame)}
+        return {}
+    names = [name for name, processor in _columns(ctx).items() if isinstance(processor, Number) and name in raw.frame]
+    return {name: torch.tensor(numbers_of(raw.frame[name])[0]) for name in names}
 
 
-NUMBERED = Check("numbered-rows", "data", "DA15", _identifier, judge_identifier, unless=("identifier",))
+def _numbered(ctx: Context) -> Figures | None:
+    found = _numbers(ctx)
+    return {"columns": [name for name, c in found.items() if numbers_items(c, n_items(ctx))]} if found else None
 
-CHECKS = (SPELLINGS, UNSEEN, GROUPS, DATES, NUMBERED)
+
+NUMBERED = Check("numbered-rows", "data", "DA15", _numbered, judge_identifier, unless=("identifier",))
+
+
+# --- numbers that stand for nothing ---------------------------------------------------------------------------------
+
+
+def _placeholders(ctx: Context) -> Figures | None:
+    found = {name: placeholder(column) for name, column in _numbers(ctx).items()}
+    return {"columns": {name: value for name, value in found.items() if value is not None}}
+
+
+PLACEHOLDERS = Check("missing-by-number", "data", "DA12", _placeholders, judge_placeholders, unless=("missing-codes",))
+
+CHECKS = (SPELLINGS, UNSEEN, GROUPS, DATES, NUMBERED, PLACEHOLDERS)

@@ -1,5 +1,7 @@
-"""What the doctor looks at in text: words that no training text has, and texts that are cut."""
+"""What the doctor looks at in text: words that training lacks, texts that are cut, texts on both sides, words that tell."""
 
+import hashlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -162,5 +164,145 @@ def _judge_cut(f: Figures) -> Iterator[Verdict]:
 
 CUT = Check("long-texts-cut", "data", "DA02", _cut, _judge_cut)
 
-TOKENS = (UNKNOWN,)
-TEXTS = (UNKNOWN, CUT)
+
+# --- the same texts on both sides -----------------------------------------------------------------------------------
+
+MOST_TEXTS = 50_000
+WORDS = 4  # of a text at least: shorter ones are said by many
+REPEATED = (2, 0.01)  # validation texts, and their share
+_WORD = re.compile(r"\w+")
+
+
+def _bare(text: str) -> bytes | None:
+    """A digest of a text's words without case and punctuation; None for a short one."""
+    words = _WORD.findall(text.casefold())
+    return hashlib.blake2b(" ".join(words).encode(), digest_size=12).digest() if len(words) >= WORDS else None
+
+
+def _repeated(ctx: Context) -> Figures | None:
+    parts = [ctx.dls.items.get(split) for split in ("train", "valid")]
+    if any(part is None or not len(part) or not isinstance(part[0], str) for part in parts):
+        return None
+    train, valid = ([_bare(part[i]) for i in range(min(len(part), MOST_TEXTS))] for part in parts if part is not None)
+    known = set(train) - {None}
+    return {"in both": sum(text in known for text in valid), "valid": len(valid), "within": 1 - len(known) / len(train)}
+
+
+def _judge_repeated(f: Figures) -> Iterator[Verdict]:
+    share = f["in both"] / f["valid"]
+    if f["in both"] >= REPEATED[0] and share > REPEATED[1]:
+        yield Verdict(
+            "warning",
+            f"{f['in both']:,} of {f['valid']:,} validation texts stand in the training data as well, but for case and punctuation ({share:.1%}); what "
+            "a model knows by heart makes validation look too good.",
+            f,
+            "Drop them before splitting: df[~df[text].str.casefold().str.replace(r'\\W+', ' ', regex=True).duplicated()].",
+        )
+
+
+SAME_TEXTS = Check("repeated-texts", "data", "DA15", _repeated, _judge_repeated, unless=("duplicates",))
+
+
+# --- words that give the class away ---------------------------------------------------------------------------------
+
+TELLS = 0.98  # of a class's texts hold its word, and of the others so few less
+LEAST_TEXTS = 100
+
+
+def _words(ctx: Context) -> Figures | None:
+    """For each class the word that tells it best: the share of its texts with it less that of the others."""
+    texts, sample = ctx.dls.items.get("train"), ctx.loader("train")
+    y: Any = getattr(getattr(sample, "rows", None), "y", None)
+    if texts is None or not y or len(texts) < LEAST_TEXTS or not isinstance(texts[0], str) or len(texts) != len(y[0]):
+        return None
+    target = y[0].cpu().numpy()
+    if target.ndim != 1 or target.dtype.kind != "i":
+        return None
+    chosen = np.random.default_rng(ctx.seed).permutation(len(texts))[:READ_WORDS]
+    n = np.bincount(target[chosen])
+    if not 2 <= len(n) <= 50:
+        return None
+    counts: dict[str, NDArray[np.int64]] = {}
+    for i in chosen.tolist():
+        for word in set(_WORD.findall(texts[i].casefold())):
+            counts.setdefault(word, np.zeros(len(n), np.int64))[target[i]] += 1
+    best: dict[int, tuple[str, float]] = {}
+    for word, c in counts.items():
+        inside = c / np.maximum(n, 1)
+        outside = (c.sum() - c) / np.maximum(n.sum() - n, 1)
+        for k in np.flatnonzero(inside - outside > 0.5).tolist():
+            if inside[k] - outside[k] > best.get(k, ("", 0.0))[1]:
+                best[k] = (word, float(inside[k] - outside[k]))
+    names = list(ctx.dls.blocks[1].outputs) if ctx.dls.blocks else []
+    told = {str(names[k]) if k < len(names) else str(k): found for k, found in best.items()}
+    return {"classes": int((n > 0).sum()), "told": told, "texts": len(chosen)}
+
+
+READ_WORDS = 5000  # texts
+
+
+def _judge_words(f: Figures) -> Iterator[Verdict]:
+    sure = {name: word for name, (word, share) in f["told"].items() if share > TELLS}
+    if len(sure) >= f["classes"] - 1:
+        told = ", ".join(f"{word!r} in those of {name!r}" for name, word in list(sure.items())[:3])
+        yield Verdict(
+            "warning",
+            f"single words give the class away: {told} stands in nearly all of its {f['texts']:,} texts and in nearly no other. Such a word is often "
+            "the label itself, or a mark of where the text comes from.",
+            f,
+            "Take it out of the texts unless it will be there when the model is used.",
+        )
+
+
+LEAKING_WORDS = Check("leaking-words", "data", "DA15", _words, _judge_words)
+
+
+# --- validation text that training has ------------------------------------------------------------------------------
+
+RUN_TOKENS = 48  # tokens in a row: so many do not come again by chance, unless a text repeats itself
+PIECES = 4000  # of validation that are looked for
+COPIED = 0.05  # of them
+
+
+def _hashes(tokens: NDArray[np.int64], n: int, step: int = 1) -> NDArray[np.uint64]:
+    """A number for each run of n tokens, every `step` places; the same for the same runs."""
+    places = np.arange(0, len(tokens) - n + 1, step)
+    found = np.zeros(len(places), np.uint64)
+    for j in range(n):
+        found = found * np.uint64(0x9E3779B97F4A7C15) + (tokens[places + j] + 1).astype(np.uint64)
+    return found
+
+
+def _copied(ctx: Context) -> Figures | None:
+    """The share of validation's runs of tokens that training has, beside that of the training text's own end."""
+    parts = [_tokens(ctx, split) for split in ("train", "valid")]
+    running = isinstance(getattr(getattr(ctx.dls.train, "rows", None), "tokens", None), np.ndarray)
+    if not running or any(part is None or len(part[0]) < 20 * RUN_TOKENS for part in parts):
+        return None
+    train, valid = (part[0] for part in parts if part is not None)
+    step = max(1, len(valid) // PIECES)
+    cut = len(train) - min(len(train) // 5, len(valid))
+    known = np.unique(_hashes(train, RUN_TOKENS))
+    own = np.unique(_hashes(train[:cut], RUN_TOKENS))
+    return {
+        "copied": float(np.isin(_hashes(valid, RUN_TOKENS, step), known).mean()),
+        "by itself": float(np.isin(_hashes(train[cut:], RUN_TOKENS, step), own).mean()),
+        "tokens": RUN_TOKENS,
+    }
+
+
+def _judge_copied(f: Figures) -> Iterator[Verdict]:
+    if f["copied"] > COPIED + 2 * f["by itself"]:
+        yield Verdict(
+            "warning",
+            f"{f['copied']:.0%} of the validation text's runs of {f['tokens']} tokens stand in the training text as well (within training it would be "
+            f"{f['by itself']:.0%}): validation is partly what training read.",
+            f,
+            "Take copies out before splitting; a file named for validation must not be a part of the training text.",
+        )
+
+
+COPIED_TEXT = Check("validation-text-in-training", "data", "DA15", _copied, _judge_copied)
+
+TOKENS = (UNKNOWN, COPIED_TEXT)
+TEXTS = (UNKNOWN, CUT, SAME_TEXTS, LEAKING_WORDS)
