@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from doctor import gallery, gallery_ending, gallery_losses, gallery_modalities, gallery_training  # noqa: E402, F401  fill the lists
+from doctor import gallery, gallery_ending, gallery_losses, gallery_modalities, gallery_reach, gallery_training  # noqa: E402, F401  fill the lists
 from doctor.faults import FAULTS, HEALTHY, findings  # noqa: E402
 
 from tipsai.core.text import table  # noqa: E402

@@ -43,6 +43,13 @@ def misspelt(word, rng):
     ][int(rng.integers(4))]
 
 
+@fault("missing-by-number")
+def missing_prices_written_as_a_number(seed):
+    frame = sales(seed)
+    frame.loc[np.random.default_rng(seed).random(len(frame)) < 0.1, "price"] = -999
+    return table(TabularDataLoaders.from_df(frame, "amount"), seed)
+
+
 @fault("dirty-categories")
 def cities_with_typos(seed):
     frame, rng = sales(seed), np.random.default_rng(seed)
@@ -274,6 +281,29 @@ def texts_that_are_cut(seed):
     return classifier(TextDataLoaders.from_df(texts(seed, length=60), "text", "topic", longest=30), seed)
 
 
+@fault("repeated-texts")
+def texts_sent_again_in_capitals(seed):
+    frame = texts(seed)
+    again = frame.head(60).assign(text=lambda df: df["text"].str.upper() + "!")
+    return classifier(
+        TextDataLoaders.from_df(frame, "text", "topic", valid_df=pd.concat([texts(seed + 9, 60), again])), seed
+    )
+
+
+@fault("leaking-words")
+def texts_that_begin_with_their_label(seed):
+    frame = texts(seed).assign(text=lambda df: "section " + df["topic"] + ": " + df["text"])
+    return classifier(TextDataLoaders.from_df(frame, "text", "topic"), seed)
+
+
+@fault("validation-text-in-training")
+def a_part_of_the_training_text_as_validation(seed):
+    text = toys.text(12_000, seed).text
+    return writer(
+        TextDataLoaders.language_model(text, valid=[text[4000:6000]], tokenizer="char", block_size=16, bs=8), seed
+    )
+
+
 @healthy
 def texts_with_topics(seed):
     return classifier(TextDataLoaders.from_df(texts(seed), "text", "topic"), seed, metrics=["accuracy"])
@@ -337,6 +367,12 @@ def weights_of_photographs_for_grey_pictures(seed):
     grey = toy.x.float().mean(1, keepdim=True).byte()
     dls = ImageDataLoaders.from_arrays((grey, toy.y.numpy()), bs=16, aug=Augmentation.small(flip=0))
     return vision_learner(dls, seeded(seed, lambda: Body(1)), pretrained=True, seed=seed, device="cpu", lr=3e-3)
+
+
+@fault("augmentation-changes-labels")
+def mirrored_stripes_of_another_direction(seed):
+    toy = toys.images(400, 16, 3, seed=seed)
+    return pictures(ImageDataLoaders.from_arrays((toy.x, toy.y.numpy()), bs=16), seed)
 
 
 @healthy

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tipsai.core.evaluate import evaluating
-from tipsai.core.state import Batch
+from tipsai.core.state import IGNORED, Batch
 from tipsai.data.itemwise import kind_of, measure
 from tipsai.doctor.context import Context
 from tipsai.intervals import bootstrap_difference, bootstrap_mean
@@ -84,12 +84,18 @@ def _judged(ctx: Context, split: str) -> Judged | None:
             kind = kind or kind_of(ctx.loss_fn, pred, y)
             n_out = pred.shape[1] if pred.ndim > 1 else 1
             items, _ = measure(kind, ctx.loss_fn, pred, (y, *part.y[1:]))
-            targets.append(y.cpu())
+            targets.append(_counted(ctx, y).cpu())
             for name, values in items.items():
                 kept.setdefault(name, []).append(values.cpu())
     y = torch.cat(targets)
     items = {name: torch.cat(values) for name, values in kept.items()}
     return Judged(kind, Batch(tuple(t[: len(y)] for t in sample.x), (y,)), items, n_out)
+
+
+def _counted(ctx: Context, y: Tensor) -> Tensor:
+    """Targets of which those that the loss leaves out are called IGNORED, whatever it calls them itself."""
+    out = getattr(ctx.loss_fn, "ignore_index", IGNORED)
+    return y if out == IGNORED or y.is_floating_point() else torch.where(y == out, IGNORED, y)
 
 
 def mean_interval(values: Tensor, level: float = 0.95) -> Interval:

@@ -11,7 +11,7 @@ from tipsai.core.errors import listing
 from tipsai.core.evaluate import evaluating
 from tipsai.core.state import IGNORED, Batch
 from tipsai.doctor.check import Check, Figures, Verdict
-from tipsai.doctor.context import Context
+from tipsai.doctor.context import Context, class_axis
 
 LEAST = 32  # texts
 OFTEN = 0.5  # of the texts end in the same token repeated: that one pads
@@ -83,25 +83,21 @@ def _learned(ctx: Context) -> Figures | None:
         return None
     y, pad = sample.y[0], found[0]
     filled = (y == pad) & (x == pad)
-    n = x.shape[1]
-    batch = ctx.batch()
-    assert batch is not None
-    counts = _loss_counts(ctx, batch, pad)
-    return {"token": pad, "share": float(filled.double().mean()), "places": n, "counts": counts}
+    return {"token": pad, "share": float(filled.double().mean()), "counts": _loss_counts(ctx, pad)}
 
 
-def _loss_counts(ctx: Context, batch: Batch, pad: int) -> bool:
-    """Whether the loss changes once the targets that pad are taken out."""
-    with evaluating(ctx.model):
-        pred = ctx.pred(ctx.model, batch)
-        assert pred is not None
-        y = batch.y[0]
-        without = torch.where(y == pad, torch.full_like(y, IGNORED), y)
-        try:
-            (a, n), (b, m) = ctx.loss_fn.sums(pred, y), ctx.loss_fn.sums(pred, without)
-        except Exception:  # a loss of one's own that knows no targets to leave out
-            return True
-    return abs(float(a / n) - float(b / m)) > 1e-4 * max(1e-3, abs(float(a / n))) or float(n) != float(m)
+def _loss_counts(ctx: Context, pad: int) -> bool:
+    """Whether predictions at places whose target pads get a gradient."""
+    said = ctx.said()
+    if said is None or said[0].ndim != 3:
+        return False
+    pred, y = said[0].detach().clone().requires_grad_(), said[1]
+    axis = class_axis(ctx.loss_fn, pred, y)
+    if axis is None:
+        return False
+    total, weight = ctx.loss_fn.sums(pred, y)
+    (gradient,) = torch.autograd.grad(total / weight, pred, allow_unused=True)
+    return gradient is not None and bool((gradient.movedim(axis, -1)[y == pad] != 0).any())
 
 
 def _judge_learned(f: Figures) -> Iterator[Verdict]:

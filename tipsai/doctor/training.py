@@ -105,7 +105,7 @@ RATE = Check(
     "TR09",
     _rate,
     _judge_rate,
-    unless=("silent-units", "ignores-input", "zero-gradient", "loss-direction"),
+    unless=("error", "silent-units", "zero-gradient"),
 )
 
 
@@ -291,7 +291,7 @@ GRADIENTS = Check(
     _gradients,
     judge_depth,
     "Zhang et al., AutoTrainer, ICSE 2021",
-    ("gradient-depth", "input-scale", "first-loss", "loss-without-floor"),
+    ("error", "gradient-depth", "input-scale", "first-loss"),
 )
 
 

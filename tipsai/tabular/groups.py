@@ -70,10 +70,12 @@ def without_trend(y: Floats, values: Floats) -> Floats:
     """
     distinct, group = np.unique(values, return_inverse=True)
     sums, n = sums_of(y, group)
-    x = (distinct - distinct.mean()) / max(float(distinct.std()), 1e-12)
+    at = np.arange(len(distinct))
+    x = (at - at.mean()) / max(
+        float(at.std()), 1e-12
+    )  # by rank: a line through values near each other says nothing of one far off
     table = np.concatenate([np.stack([n, n * x, n * x * x], 1), sums, sums * x[:, None]], 1)
     total = np.concatenate([np.zeros((1, table.shape[1])), np.cumsum(table, 0)])
-    at = np.arange(len(distinct))
     around = total[np.minimum(at + BESIDE + 1, len(distinct))] - total[np.maximum(at - BESIDE, 0)] - table
     m, sx, sxx = around[:, :1].clip(min=1.0), around[:, 1:2], around[:, 2:3]
     sy, sxy = around[:, 3 : 3 + y.shape[1]], around[:, 3 + y.shape[1] :]
