@@ -218,7 +218,8 @@ TIPS = {
         Tip(
             "MO05",
             "Vanishing and exploding gradients: residual connections, initialisation, clipping.",
-            "checks gradient-depth and gradients-in-training: norms of the first and the last layer; non-finite-values names the layer",
+            "checks gradient-depth and gradients-in-training: norms of the first and the last layer; "
+            "gradient-through-time: of recurrent layers; non-finite-values names the layer",
         ),
         Tip(
             "MO06",

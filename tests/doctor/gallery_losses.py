@@ -4,6 +4,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from doctor.faults import (
+    Recurrent,
     TinyLM,
     blobs,
     convnet,
@@ -95,6 +96,18 @@ class TimeFirst(nn.Module):
 @fault("mixes-items")
 def a_recurrent_layer_without_batch_first(seed):
     return learner(split(*sequences(seed)), seeded(seed, TimeFirst), seed)
+
+
+@fault("gradient-through-time")
+def a_recurrent_layer_whose_state_grows(seed):
+    model = Recurrent()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model.rnn = nn.RNN(2, 16, nonlinearity="relu", batch_first=True)
+        nn.init.orthogonal_(model.rnn.weight_hh_l0, 2.2)
+        nn.init.constant_(model.rnn.bias_ih_l0, 0.5)
+    x, y = sequences(seed, t=40)
+    return learner(split(x, y), model, seed)
 
 
 # --- data -----------------------------------------------------------------------------------------------------------

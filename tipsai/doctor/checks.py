@@ -22,6 +22,7 @@ from tipsai.doctor import (
     splits,
     targets,
     thorough,
+    time_steps,
     training,
 )
 from tipsai.doctor.check import Check
@@ -43,6 +44,7 @@ CHECKS: tuple[Check, ...] = (
     *reach.CHECKS,
     *sequences.CHECKS,
     *flow.CHECKS,
+    *time_steps.CHECKS,
     *accumulation.CHECKS,
     *fit_few.CHECKS,
     *thorough.CHECKS,

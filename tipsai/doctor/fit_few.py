@@ -104,6 +104,7 @@ FIT_FEW = Check(
         "loss-broadcast",
         "outputs",
         "first-loss",
+        "input-scale",
         "mixes-items",
         "random-evaluation",
         "constant-inputs",
