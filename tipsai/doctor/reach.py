@@ -13,7 +13,12 @@ from tipsai.doctor.check import Check, Figures, Verdict
 from tipsai.doctor.context import Context, column_names, rows
 
 MANY = 0.3  # of the columns that vary
-DRAWS = 32  # items whose outputs are asked for their inputs
+DRAWS, LARGE = 32, 1 << 18  # items whose outputs are asked for their inputs, and numbers in them, at most
+
+
+def _n(batch: Batch) -> int:
+    """How many items: of large ones a few have values enough."""
+    return max(4, min(DRAWS, batch.n_rows, LARGE // max(1, batch.x[0][0].numel())))
 
 
 def _number_input(ctx: Context) -> Batch | None:
@@ -32,7 +37,7 @@ def _ignored(ctx: Context) -> Figures | None:
     batch, sample = _number_input(ctx), ctx.sample("train")
     if batch is None or sample is None:
         return None
-    batch = rows(batch, DRAWS)
+    batch = rows(batch, _n(batch))
     model = ctx.fresh()
     with modes.kept(model), torch.enable_grad():
         model.eval()
@@ -89,7 +94,7 @@ def _collapsed(ctx: Context) -> Figures | None:
     if len(layers) < 2:
         return None
     generator = torch.Generator().manual_seed(0)
-    half = (min(batch.n_rows, DRAWS) // 2, *batch.x[0].shape[1:])
+    half = (_n(batch) // 2, *batch.x[0].shape[1:])
     a, b = (torch.randn(half, generator=generator).to(batch.x[0]) for _ in range(2))
 
     def said(t: Tensor) -> Tensor | None:

@@ -238,7 +238,7 @@ def _overlap(ctx: Context) -> Figures | None:
     seen, new = _whole(ctx) or train, valid.x[0]
     old = seen.x[0]
     t = old.shape[1]
-    if t < 8 or old.shape[1:] != new.shape[1:] or len(train.x) > 1:
+    if t < 8 or old.shape[1:] != new.shape[1:] or len(train.x) > 1 or ctx.tokens() is not None:
         return None
     best, shift = 0, 0
     found = torch.zeros(len(new), dtype=torch.bool)

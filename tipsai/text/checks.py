@@ -259,17 +259,17 @@ LEAKING_WORDS = Check("leaking-words", "data", "DA15", _words, _judge_words)
 
 # --- validation text that training has ------------------------------------------------------------------------------
 
-RUN_TOKENS = 48  # tokens in a row: so many do not come again by chance, unless a text repeats itself
+RUN_TOKENS = 64  # in a row, a power of two: so many do not come again by chance, unless a text repeats itself
 PIECES = 4000  # of validation that are looked for
 COPIED = 0.05  # of them
 
 
-def _hashes(tokens: NDArray[np.int64], n: int, step: int = 1) -> NDArray[np.uint64]:
-    """A number for each run of n tokens, every `step` places; the same for the same runs."""
-    places = np.arange(0, len(tokens) - n + 1, step)
-    found = np.zeros(len(places), np.uint64)
-    for j in range(n):
-        found = found * np.uint64(0x9E3779B97F4A7C15) + (tokens[places + j] + 1).astype(np.uint64)
+def _hashes(tokens: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """A number for each run of RUN_TOKENS tokens, at every place; the same for the same runs. Each pass joins two runs into one."""
+    found, base, size = (tokens + 1).astype(np.uint64), 0x9E3779B97F4A7C15, 1
+    while size < RUN_TOKENS:
+        found = found[:-size] * np.uint64(base) + found[size:]
+        base, size = (base * base + 2) % (1 << 64), 2 * size
     return found
 
 
@@ -277,16 +277,14 @@ def _copied(ctx: Context) -> Figures | None:
     """The share of validation's runs of tokens that training has, beside that of the training text's own end."""
     parts = [_tokens(ctx, split) for split in ("train", "valid")]
     running = isinstance(getattr(getattr(ctx.dls.train, "rows", None), "tokens", None), np.ndarray)
-    if not running or any(part is None or len(part[0]) < 20 * RUN_TOKENS for part in parts):
+    if not running or any(part is None or len(part[0]) < 8 * RUN_TOKENS for part in parts):
         return None
     train, valid = (part[0] for part in parts if part is not None)
     step = max(1, len(valid) // PIECES)
     cut = len(train) - min(len(train) // 5, len(valid))
-    known = np.unique(_hashes(train, RUN_TOKENS))
-    own = np.unique(_hashes(train[:cut], RUN_TOKENS))
     return {
-        "copied": float(np.isin(_hashes(valid, RUN_TOKENS, step), known).mean()),
-        "by itself": float(np.isin(_hashes(train[cut:], RUN_TOKENS, step), own).mean()),
+        "copied": float(np.isin(_hashes(valid)[::step], _hashes(train)).mean()),
+        "by itself": float(np.isin(_hashes(train[cut:])[::step], _hashes(train[:cut])).mean()),
         "tokens": RUN_TOKENS,
     }
 
