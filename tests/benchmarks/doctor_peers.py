@@ -15,8 +15,8 @@ A library speaks if there is an exception, a warning or a printed line that it h
 a nan or inf among the figures it prints, or an end before its time. That is the most that can be granted: whether what was said
 names the fault or its effect is for a person to judge, and all of it is printed below the table. What is only recorded
 does not count. tipsai's column is stricter: the check that is to find the fault must speak, with at most one further
-warning. A "-" stands where there is nothing to hand over: data that tipsai itself reads from frames, texts or pictures,
-and losses that are computed by hand.
+warning. Tables, texts and pictures are handed over as the batches that tipsai makes of them, with the loss of its own
+learner. A "-" stands where there is nothing to hand over: losses that are computed by hand.
 """
 
 import argparse
@@ -97,14 +97,15 @@ class Shuffled(RandomSampler):
 
 
 class Spread(nn.Module):
-    """A model of several inputs as one that takes a list."""
+    """A model of several inputs as one that takes a list, and what the loss takes of what it returns."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, output: Callable[[Any], Any] | None) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.output = model, output
 
-    def forward(self, x: list[torch.Tensor]) -> Any:
-        return self.model(*x)
+    def forward(self, x: Any) -> Any:
+        pred = self.model(*x) if isinstance(x, list) else self.model(x)
+        return pred if self.output is None else self.output(pred)
 
 
 class Called(nn.Module):
@@ -137,7 +138,7 @@ def plain_loss(loss: Any) -> nn.Module:
         return ELEMENTWISE[loss.fn](**loss.options)
     if isinstance(loss, losses.FunctionLoss):
         return Called(loss.fn)
-    raise TypeError(f"loss_fn is a {type(loss).__name__}; expected one that torch has, or a function.")
+    return Called(lambda pred, target: torch.div(*map(torch.as_tensor, loss.sums(pred, target))))
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ class Parts:
 
 
 def can_be_handed(learn: Learner) -> bool:
-    return learn.dls.blocks is None and learn.compute_loss is None and learn.output is None
+    return learn.compute_loss is None
 
 
 def taken_apart(learn: Learner, share: float) -> Parts:
@@ -182,7 +183,7 @@ def taken_apart(learn: Learner, share: float) -> Parts:
     opt = optim.build(learn.opt_spec, learn.model, learn.layer_groups, rates, learn.wd)
     several = len(learn.dls.one_batch().x) > 1
     return Parts(
-        Spread(learn.model) if several else learn.model,
+        Spread(learn.model, learn.output) if several or learn.output else learn.model,
         plain_loss(learn.loss_fn),
         opt,
         *map(loader, ("train", "valid", "test")),

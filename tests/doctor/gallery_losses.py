@@ -8,6 +8,7 @@ from doctor.faults import (
     TinyLM,
     blobs,
     convnet,
+    draws,
     fault,
     healthy,
     learner,
@@ -21,7 +22,7 @@ from doctor.faults import (
 )
 from torch import nn
 
-from tipsai import DataLoaders
+from tipsai import Callback, DataLoaders
 from tipsai.tabular import TabularDataLoaders, tabular_learner
 
 # --- activations before a loss --------------------------------------------------------------------------------------
@@ -147,6 +148,114 @@ def a_table_sorted_by_target_and_numbered(seed):
     frame = frame.sort_values("price", ignore_index=True).assign(row=lambda df: 5000 + 3 * df.index)
     dls = TabularDataLoaders.from_df(frame, target="price", kinds={"row": "number"})
     return tabular_learner(dls, seed=seed)
+
+
+@fault("duplicates")
+def a_rare_class_drawn_several_times_before_the_split(seed):
+    x, y = line(seed, 400)
+    rare = (y[:, 0] > 1).nonzero()[:, 0]
+    frame = pd.DataFrame(x[:, :4].numpy(), columns=list("abcd")).round(2).assign(dear=(y[:, 0] > 1).numpy())
+    frame = pd.concat([frame, *[frame.iloc[rare.numpy()]] * 4], ignore_index=True)
+    return tabular_learner(TabularDataLoaders.from_df(frame, target="dear", seed=seed), seed=seed)
+
+
+@fault("leaking-column")
+def a_column_that_is_filled_in_once_the_outcome_is_known(seed):
+    x, y = line(seed, 600)
+    bad = (y[:, 0] > 0).numpy()
+    filled = bad & (torch.rand(600, generator=draws(seed)) < 0.97).numpy()
+    days = torch.randint(1, 300, (600,), generator=draws(seed)).numpy().astype(float)
+    frame = pd.DataFrame(x[:, :2].numpy(), columns=list("ab")).assign(days_late=days, bad=bad)
+    frame.loc[~filled, "days_late"] = float("nan")
+    return tabular_learner(TabularDataLoaders.from_df(frame, target="bad", seed=seed), seed=seed)
+
+
+@fault("set-aside")
+def a_column_that_was_lost_in_a_join(seed):
+    x, y = line(seed, 600)
+    frame = pd.DataFrame(x[:, :3].numpy(), columns=list("abc")).assign(rate=float("nan"), price=y[:, 0].numpy())
+    return tabular_learner(TabularDataLoaders.from_df(frame, target="price", seed=seed), seed=seed)
+
+
+@fault("imbalance")
+def a_rare_class_in_a_table(seed):
+    x, y = line(seed, 1500)
+    frame = pd.DataFrame(x[:, :4].numpy(), columns=list("abcd")).assign(fraud=(y[:, 0] > 1.8).numpy())
+    dls = TabularDataLoaders.from_df(frame, target="fraud", seed=seed)
+    return tabular_learner(dls, metrics=["accuracy"], seed=seed)
+
+
+@fault("identifier")
+def an_embedding_of_the_row_itself(seed):
+    class Rows(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.row, self.head = nn.Embedding(600, 8), nn.Linear(20, 3)
+
+        def forward(self, i, x):
+            return self.head(torch.cat([self.row(i), x], 1))
+
+    x, y = blobs(seed)
+    i = torch.randperm(600, generator=draws(seed))
+    dls = DataLoaders.from_tensors(((i[:450], x[:450]), y[:450]), ((i[450:], x[450:]), y[450:]), bs=32)
+    return learner(dls, seeded(seed, Rows), seed)
+
+
+@fault("constant-inputs")
+def a_second_input_of_zeros(seed):
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.head = nn.Linear(12, 16), nn.Linear(6, 16), nn.Linear(32, 3)
+
+        def forward(self, a, b):
+            return self.head(F.relu(torch.cat([self.a(a), self.b(b)], 1)))
+
+    x, y = blobs(seed)
+    zeros = torch.zeros(600, 6)
+    dls = DataLoaders.from_tensors(((x[:450], zeros[:450]), y[:450]), ((x[450:], zeros[450:]), y[450:]), bs=32)
+    return learner(dls, seeded(seed, Two), seed)
+
+
+@fault("input-scale")
+def bytes_that_the_model_takes_for_numbers(seed):
+    class Float(nn.Module):
+        def __init__(self, body):
+            super().__init__()
+            self.body = body
+
+        def forward(self, x):
+            return self.body(x.float())
+
+    x, y = blobs(seed)
+    return learner(split((x * 30 + 128).clamp(0, 255).byte(), y), Float(mlp(seed)), seed)
+
+
+@fault("gradient-through-time")
+def gates_that_are_driven_to_their_ends(seed):
+    model = seeded(seed, Recurrent)
+    nn.init.normal_(model.rnn.weight_ih_l0, std=40.0, generator=draws(seed))
+    return learner(split(*sequences(seed)), model, seed)
+
+
+@fault("gradient-through-time", "ignores-input")
+def a_recurrent_layer_that_forgets(seed):
+    model = seeded(seed, Recurrent)
+    model.rnn = seeded(seed, lambda: nn.RNN(2, 16, batch_first=True))
+    nn.init.uniform_(model.rnn.weight_hh_l0, -0.05, 0.05, generator=draws(seed))
+    return learner(split(*sequences(seed, t=60)), model, seed)
+
+
+@fault("test-looks", epochs=4)
+def a_test_looked_at_after_every_epoch(seed):
+    class Peek(Callback):
+        def after_epoch(self, st):
+            self.learn.test()
+
+    x, y = blobs(seed, 800)
+    peek = Peek()
+    peek.learn = learner(split(x[:600], y[:600], test=(x[600:], y[600:])), mlp(seed), seed, callbacks=[peek])
+    return peek.learn
 
 
 # --- regularisation -------------------------------------------------------------------------------------------------

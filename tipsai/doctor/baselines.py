@@ -242,6 +242,10 @@ BASELINES = Check(
     "Karpathy, A Recipe for Training Neural Networks, 2019, 'input-independent baseline'",
     (
         "error",
+        "first-loss",
+        "input-scale",
+        "validation-scale",
+        "gradient-depth",
         "learning-rate",
         "silent-units",
         "gradients-in-training",

@@ -42,6 +42,7 @@ class Check:
         judge: from figures to verdicts, none if all is well.
         source: of the rule and its thresholds.
         unless: codes whose findings explain this one's; after them it is not made. "error" stands for any error.
+        again: whether it is made once more after training.
     """
 
     code: str
@@ -51,6 +52,7 @@ class Check:
     judge: Callable[[Figures], Iterable[Verdict]]
     source: str = ""
     unless: tuple[str, ...] = ()
+    again: bool = False
 
     def findings(self, figures: Figures, step: int | None = None) -> list[Finding]:
         """What the figures amount to, in training at some step."""

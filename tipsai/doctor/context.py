@@ -74,6 +74,11 @@ class Context:
         """A copy of the model that may be trained."""
         return copy.deepcopy(self.model)
 
+    @property
+    def plain_loss(self) -> Loss:
+        """The loss of one prediction, where several members' are averaged in training."""
+        return getattr(self.loss_fn, "base", self.loss_fn)
+
     def loader(self, split: str) -> Loader | None:
         found: Loader | None = getattr(self.dls, split)
         return found
@@ -216,7 +221,7 @@ def rows(batch: Batch, n: int) -> Batch:
 def columns(ctx: Context, x: Sequence[Tensor], most: int = 2000) -> dict[str, Tensor]:
     """The columns of a table's inputs, [n] each, by name; see column_names."""
     names = column_names(ctx, len(x))
-    tables = [(i, t) for i, t in enumerate(x) if t.ndim == 2 and t.shape[1] <= most]
+    tables = [(i, t[:, None] if t.ndim == 1 else t) for i, t in enumerate(x) if t.ndim <= 2 and t[0].numel() <= most]
     return {names(i, j): column for i, t in tables for j, column in enumerate(t.T)}
 
 

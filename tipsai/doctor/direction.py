@@ -10,6 +10,7 @@ from tipsai.doctor.check import Check, Figures, Verdict
 from tipsai.doctor.context import Context, class_axis
 
 AWAY = -0.3  # cosine between where the loss pulls predictions and where their targets lie; 1 for squared errors
+OWN = 0.99  # cosine between a row's pull in its batch and in half of it, for losses of rows one by one
 OTHERS = 1e-3  # of a row's gradient: more change than that, once other rows' targets change, is no rounding
 
 
@@ -48,8 +49,10 @@ def _direction(ctx: Context) -> Figures | None:
     pull = _pull(ctx, pred, y)
     if pull is None or not bool((pull != 0).any()):
         return {"pulls": False}
-    if not bool(pull.isfinite().all()):
-        return None
+    half = max(1, len(pred) // 2)
+    alone = _pull(ctx, pred[:half], y[:half])
+    if not bool(pull.isfinite().all()) or alone is None or _cosine(alone, pull[:half]) < OWN:
+        return None  # a loss that compares rows with each other, whose outputs may mean anything
     found = _towards(ctx, pred, y, pull)
     return None if found is None else {"pulls": True, "cosine": found}
 

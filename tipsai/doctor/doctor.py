@@ -81,7 +81,8 @@ class Doctor:
         """
         left_out = self.silent | known_codes(silent, self.checks)
         self._note(*stages)
-        return self._made(ctx, model, self.of(*stages), left_out, progress)
+        once_more = [check for check in self.checks if check.again and "end" in stages]
+        return self._made(ctx, model, [*self.of(*stages), *once_more], left_out, progress)
 
     def _made(
         self, ctx: Context, model: nn.Module, checks: Sequence[Check], silent: Iterable[str], progress: bool = False

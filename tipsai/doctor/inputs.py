@@ -52,11 +52,16 @@ NON_FINITE = Check("non-finite-data", "data", "DA12", _finite, _judge_finite)
 # --- scale ----------------------------------------------------------------------------------------------------------
 
 
-def first_layers(model: nn.Module, batch: Batch) -> list[nn.Module]:
-    """The leaf modules in the order in which a batch meets them."""
-    seen: list[nn.Module] = []
+def first_layers(model: nn.Module, batch: Batch) -> list[tuple[nn.Module, Tensor | None]]:
+    """The leaf modules in the order in which a batch meets them, and what each takes."""
+    seen: list[tuple[nn.Module, Tensor | None]] = []
+
+    def met(module: nn.Module, args: tuple[object, ...]) -> None:
+        first = args[0] if args else None
+        seen.append((module, first.detach() if isinstance(first, Tensor) else None))
+
     leaves = [module for module in model.modules() if not list(module.children())]
-    hooks = [m.register_forward_pre_hook(lambda m, args: seen.append(m)) for m in leaves]
+    hooks = [m.register_forward_pre_hook(met) for m in leaves]
     try:
         with torch.no_grad():
             model(*batch.x)
@@ -67,17 +72,18 @@ def first_layers(model: nn.Module, batch: Batch) -> list[nn.Module]:
 
 
 def _scale(ctx: Context) -> Figures | None:
+    """Of what the first layer takes: a model may well scale its inputs itself."""
     batch = ctx.batch()
     if batch is None:
         return None
-    floats = [t for t in batch.x if t.is_floating_point() and t.numel()]
-    if not floats:
-        return None
-    model = ctx.model.eval()
-    met = [m for m in first_layers(model, batch) if list(m.parameters(recurse=False)) or isinstance(m, NORMS)]
-    if met and isinstance(met[0], NORMS):
-        return None  # the model sees to it itself
-    x = channels(floats[0])
+    met = [
+        (m, t)
+        for m, t in first_layers(ctx.model.eval(), batch)
+        if list(m.parameters(recurse=False)) or isinstance(m, NORMS)
+    ]
+    if not met or isinstance(met[0][0], NORMS) or met[0][1] is None or not met[0][1].is_floating_point():
+        return None  # the model sees to it itself, or embeds
+    x = channels(met[0][1])
     spread = x.std(0) if len(x) > 1 else x.abs().amax(0)
     alive = spread[spread > 0]
     return {
@@ -197,14 +203,14 @@ def _constant(ctx: Context) -> Figures | None:
         }
     dead, total, whole, name = [], 0, 0, column_names(ctx, len(batch.x))
     for i, t in enumerate(batch.x):
-        if not t.numel() or (len(batch.x) > 1 and bool(((t == 0) | (t == 1)).all())):
-            continue  # one of several that holds flags, such as for missing values
+        if not t.numel() or (len(batch.x) > 1 and ctx.dls.blocks and bool(((t == 0) | (t == 1)).all())):
+            continue  # a table's flags, such as for missing values
         values = channels(t) if t.is_floating_point() else t.reshape(len(t), -1)
         same = (values == values[:1]).all(0)
         if t.is_floating_point() or t.ndim == 2:
             dead += [name(i, j) for j in same.nonzero()[:, 0].tolist()]
             total += len(same)
-        whole += bool(same.all())
+        whole += bool((t == t[:1]).all())
     return {"constant": dead, "columns": total, "whole inputs": whole, "inputs": len(batch.x), "rows": batch.n_rows}
 
 

@@ -78,7 +78,7 @@ def _judge_looks(f: Figures) -> Iterator[Verdict]:
         )
 
 
-TEST_LOOKS = Check("test-looks", "data", "DA14", _looks, _judge_looks)
+TEST_LOOKS = Check("test-looks", "data", "DA14", _looks, _judge_looks, again=True)
 
 
 # --- the same items on both sides -----------------------------------------------------------------------------------
@@ -103,6 +103,36 @@ def collision(x: Tensor, most: int = 64) -> float:
     return sum(logs) * d / len(logs)
 
 
+FINE, SEVERAL = (
+    0.3,
+    3,
+)  # distinct values over distinct rows, and such columns: rows that agree in all of them are copies
+
+
+def _rare(ctx: Context, batch: Batch, n: int, m: int) -> bool:
+    """Whether it is unlikely that any of n rows and any of m coincide, by a sample of them."""
+    if ctx.tokens() is not None:
+        return False  # short texts come again by themselves
+    distinct = [i for i, first in enumerate(_first_seen(digests(batch.x))) if first]
+    flat = _each_once(ctx, batch.x)[distinct]
+    fine = sum(len(torch.unique(column)) > FINE * len(flat) for column in flat.T)
+    return fine >= SEVERAL or collision(flat) / DEPENDENT < math.log(1e-3 / n / m)
+
+
+def _first_seen(found: Sequence[bytes]) -> list[bool]:
+    seen: set[bytes] = set()
+    return [not (d in seen or seen.add(d)) for d in found]  # type: ignore[func-returns-value]
+
+
+def _each_once(ctx: Context, x: Sequence[Tensor]) -> Tensor:
+    """Inputs as float64 [n, d]; of a table's columns, which may stand in several inputs, the first part alone."""
+    parts = ctx.dls.blocks[0].column_parts() if ctx.dls.blocks else {}
+    if not parts:
+        return torch.cat([t.reshape(len(t), -1).double() for t in x], 1)
+    first = [found[0] for found in parts.values() if found]
+    return torch.stack([x[i].reshape(len(x[i]), -1)[:, at.start].double() for i, at in first], 1)
+
+
 DEPENDENT = 3.0  # columns that go together make coincidences more likely: the logarithm is taken for a third
 
 
@@ -119,9 +149,9 @@ def _twins(ctx: Context) -> Figures | None:
             return None
         everything = _whole(ctx)
         train_files, valid_files = digests((everything or train).x), digests(valid.x)
-        flat = torch.cat([t.reshape(len(t), -1).double() for t in train.x], 1)
-        rare = collision(flat) / DEPENDENT < math.log(1e-3 / len(train_files) / len(valid_files))
-        rare &= ctx.tokens() is None  # short texts come again by themselves
+        rare = _rare(ctx, train, len(train_files), len(valid_files)) and _rare(
+            ctx, valid, len(train_files), len(valid_files)
+        )
     known = set(train_files)
     return {
         "valid": len(valid_files),

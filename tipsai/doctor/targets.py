@@ -34,7 +34,7 @@ def _loss(ctx: Context) -> Figures | None:
     if y is None or ctx.compute_loss is not None or y.ndim > 2:
         return None
     kinds = {CrossEntropy: "classes", BinaryCrossEntropy: "yes or no", ElementwiseLoss: "numbers"}
-    kind = next((name for cls, name in kinds.items() if isinstance(ctx.loss_fn, cls)), "")
+    kind = next((name for cls, name in kinds.items() if isinstance(ctx.plain_loss, cls)), "")
     values = torch.unique(y).double()
     whole = bool((values == values.round()).all())
     return {
@@ -114,7 +114,7 @@ def _balance(ctx: Context) -> Figures | None:
     y = _targets(ctx)
     if y is None or y.ndim > 1 or ctx.compute_loss is not None:
         return None
-    if y.is_floating_point() and not isinstance(ctx.loss_fn, BinaryCrossEntropy):
+    if y.is_floating_point() and not isinstance(ctx.plain_loss, BinaryCrossEntropy):
         return None
     y = y[y != IGNORED] if not y.is_floating_point() and y.dtype != torch.bool else y
     values, counts = torch.unique(y, return_counts=True)
@@ -122,8 +122,8 @@ def _balance(ctx: Context) -> Figures | None:
         return None
     seen = torch.cat([batch.y[0].reshape(-1).cpu() for _, batch in zip(range(20), ctx.fed("train"), strict=False)])
     drawn = torch.stack([(seen == value).sum() for value in values])
-    weights = getattr(ctx.loss_fn, "class_weight", None)
-    weighted = weights is not None or getattr(ctx.loss_fn, "pos_weight", None) is not None
+    weights = getattr(ctx.plain_loss, "class_weight", None)
+    weighted = weights is not None or getattr(ctx.plain_loss, "pos_weight", None) is not None
     names = list(ctx.dls.blocks[1].outputs) if ctx.dls.blocks else []
     rare = int(counts.argmin())
     code = int(values[rare])
@@ -135,14 +135,14 @@ def _balance(ctx: Context) -> Figures | None:
         "drawn evenly": float(drawn.max()) < UNEVEN / 2 * max(1.0, float(drawn.min())),
         "weighted": weighted,
         "weights": _weights(ctx, values, counts),
-        "own loss": not isinstance(ctx.loss_fn, CrossEntropy | BinaryCrossEntropy),
+        "own loss": not isinstance(ctx.plain_loss, CrossEntropy | BinaryCrossEntropy),
         "metrics": ctx.metrics,
     }
 
 
 def _weights(ctx: Context, values: Tensor, counts: Tensor) -> list[float] | None:
     """The loss's weights of the largest and of the smallest class; None without any."""
-    weights = getattr(ctx.loss_fn, "class_weight", None)
+    weights = getattr(ctx.plain_loss, "class_weight", None)
     if (
         not isinstance(weights, Tensor)
         or weights.ndim != 1
@@ -233,7 +233,7 @@ CLASS_MIX = Check("class-mix", "data", "DA08", _mix, _judge_mix)
 
 # --- given away -----------------------------------------------------------------------------------------------------
 
-GIVEN_AWAY = 0.995
+GIVEN_AWAY = {True: 0.97, False: 0.995}  # of classes, of numbers: what a column alone tells
 EASY = {True: 0.99, False: 0.998}  # of classes, of numbers: told by the other columns; then a good column is no wonder
 BETTER = 5.0  # times that the others together leave more untold
 
@@ -282,7 +282,10 @@ def patches(x: Sequence[Tensor]) -> dict[str, Tensor]:
 
 
 def _beside(name: str, other: str) -> bool:
-    """Whether a column tells what another one does because both are patches that lie near each other."""
+    """Whether two columns tell much the same: parts of one column of a table, or patches that lie near each other."""
+    part = re.compile(r"( \(part \d+\))?(, input \d+)?$")
+    if part.sub("", name) == part.sub("", other):
+        return True
     a, b = (re.fullmatch(PATCH.format(r"(\d+)", r"(\d+)"), text) for text in (name, other))
     return (
         a is not None
@@ -296,7 +299,7 @@ def _leak(ctx: Context) -> Figures | None:
     if batch is None or not batch.y or batch.y[0].ndim > 1 and batch.y[0][0].numel() != 1 or batch.n_rows < 200:
         return None
     y = batch.y[0].reshape(-1)
-    classes = not y.is_floating_point() or isinstance(ctx.loss_fn, BinaryCrossEntropy)
+    classes = not y.is_floating_point() or isinstance(ctx.plain_loss, BinaryCrossEntropy)
     if classes:
         values, y = torch.unique(y, return_inverse=True)
         if not 2 <= len(values) <= 100:
@@ -312,9 +315,9 @@ def _leak(ctx: Context) -> Figures | None:
         return None
     powers = {name: _column_power(column, y, classes) for name, column in varied.items()}
     best = max(powers, key=lambda name: powers[name])
-    if powers[best] < GIVEN_AWAY:
+    if powers[best] < GIVEN_AWAY[classes]:
         return {"column": best, "power": powers[best]}
-    rest = [c.double() for name, c in varied.items() if name != best and not _beside(name, best)]
+    rest = [c.double() for name, c in varied.items() if not _beside(name, best)]
     others = _joint_power(torch.stack(rest, 1), y, classes) if rest else 0.0
     return {
         "column": best,
@@ -327,7 +330,7 @@ def _leak(ctx: Context) -> Figures | None:
 
 
 def _judge_leak(f: Figures) -> Iterator[Verdict]:
-    if f["power"] < GIVEN_AWAY or f["base"] > 0.9 or f["all others"] > EASY[f["classes"]]:
+    if "classes" not in f or f["base"] > 0.9 or f["all others"] > EASY[f["classes"]]:
         return
     if (1 - f["power"]) * BETTER > 1 - f["all others"]:
         return

@@ -390,6 +390,14 @@ def _judge_curves(f: Figures) -> Iterator[Verdict]:
         )
 
 
-CURVES = Check("overfitting", "training", "MO04", _curves, _judge_curves, unless=("learning-rate",))
+CURVES = Check(
+    "overfitting",
+    "training",
+    "MO04",
+    _curves,
+    _judge_curves,
+    # validation that is otherwise looks like overfitting
+    unless=("learning-rate", "validation-scale", "class-mix", "unknown-categories", "unknown-tokens"),
+)
 
 CHECKS: tuple[Check, ...] = (SIZES, FLOOR, ACTIVATIONS, RATE, UPDATES, GRADIENTS, CLIPPED, STARVED, FEW, CURVES)

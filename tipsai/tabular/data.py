@@ -8,6 +8,7 @@ from typing import Any, Self
 import pandas as pd
 
 from tipsai.core.errors import SettingError, listing
+from tipsai.core.finding import Finding
 from tipsai.data.block import Block
 from tipsai.data.dataloaders import DataLoaders
 from tipsai.data.loaders import EVAL_ROWS, Loader, RowLoader, check_bs
@@ -211,4 +212,13 @@ class TabularDataLoaders(DataLoaders):
             words = "; ".join(f"{kind.name!r} ({kind.kind}: {kind.why})" for kind in aside[:8]) + (
                 f" and {len(aside) - 8} more" if len(aside) > 8 else ""
             )
-            log.warning("set aside: %s. Use one after all with kinds={column: kind}.", words)
+            told = Finding(
+                "set-aside",
+                "DA12",
+                "advice",
+                f"set aside: {words}.",
+                {kind.name: kind.why for kind in aside},
+                "Use one after all with kinds={column: kind}; a column that ought to hold something may have been lost on the way.",
+            )
+            self.findings.append(told)
+            log.warning("%s %s", told.message, told.fix)

@@ -94,13 +94,16 @@ def _judge_unknown(f: Figures) -> Iterator[Verdict]:
         else "See whether they come from another source; TextDataLoaders.from_df(..., "
         "tokenizer=tipsai.text.tokenizers.ByteTokenizer()) knows every text."
     )
-    if f["given"] and f["train"] > 0.1:
+    if f["train"] > 0.1:
+        why = "that was given" if f["given"] else "itself"
         yield Verdict(
             "warning",
-            f"{f['train']:.1%} of the training tokens are unknown to the tokenizer that was given ({f['vocabulary']:,} tokens): it was "
-            "made for other text.",
+            f"{f['train']:.1%} of the training tokens are unknown to the tokenizer {why} ({f['vocabulary']:,} tokens): it "
+            + ("was made for other text." if f["given"] else "is too small for the text."),
             f,
-            "Leave tokenizer= out, and it is fitted to the training text; or take one made for such text.",
+            "Leave tokenizer= out, and it is fitted to the training text; or take one made for such text."
+            if f["given"]
+            else "WordTokenizer(most=...) with more words, min_count=1, or tokenizer='bpe', which knows every text.",
         )
         return
     beyond = {}
