@@ -40,6 +40,13 @@ def test_a_loss_that_is_not_finite_is_an_error_with_the_figures(monkeypatch, sec
     assert "lr_find()" in text and isinstance(caught.value, TipsaiError)
 
 
+def test_before_any_weight_moved_the_rate_is_not_blamed():
+    with pytest.raises(
+        NonFiniteLossError, match=r"step 1 of 18.*the rate is not the cause: learn\.check\(\) names the layer"
+    ):
+        learner().fit_one_cycle(3, callbacks=[At(1, poison, "before_batch")], progress=False)
+
+
 def test_after_a_loss_that_is_not_finite_the_model_is_as_at_the_start_of_the_epoch(fetch_rarely):
     learn, starts = learner(), []
     watch = [At(6, lambda st: starts.append(copied(st.model)), "after_epoch"), At(9, poison, "before_batch")]

@@ -36,8 +36,13 @@ def _fail(st: TrainState, losses: list[float], norm: float, n_later: int, rate: 
     before = f"the last finite loss was {finite[-1]:.6g}" if finite else "no loss before it was seen"
     assert st.weights is not None
     st.model.load_state_dict(st.weights)
+    step = st.step - n_later
+    hint = (
+        "No weight has moved yet, so the rate is not the cause: learn.check() names the layer that left the finite numbers."
+        if st.first_step + step <= 1
+        else "Lower lr (learn.lr_find() suggests one), or look for infinite or huge values among the inputs."
+    )
     raise NonFiniteLossError(
-        f"The {found} at step {st.step - n_later} of {st.n_steps}, at a learning rate of {float(rate):.3g}; "
-        f"{before}. The model is back at its last good weights. "
-        "Lower lr (learn.lr_find() suggests one), or look for infinite or huge values among the inputs."
+        f"The {found} at step {step} of {st.n_steps}, at a learning rate of {float(rate):.3g}; "
+        f"{before}. The model is back at its last good weights. {hint}"
     )
