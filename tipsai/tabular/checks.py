@@ -15,7 +15,7 @@ from tipsai.data.processor import key
 from tipsai.doctor.check import Check, Figures, Verdict
 from tipsai.doctor.context import Context
 from tipsai.doctor.inputs import judge_placeholders, placeholder
-from tipsai.doctor.targets import judge_identifier, n_items, numbers_items
+from tipsai.doctor.leaks import judge_identifier, n_items, numbers_items
 from tipsai.frame.values import distinct, is_number, numbers_of
 from tipsai.tabular import groups
 from tipsai.tabular.columns import Boolean, Category, Date, Number, to_dates
