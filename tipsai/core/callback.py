@@ -28,7 +28,7 @@ class Callback:
                 clip; optimizer step
                 after_step                          # never read a tensor's value here: that waits for the device
                 (every quarter of a second: fetch losses and norms)
-                after_log                           # st.losses and st.norms hold plain floats
+                after_log                           # st.losses, st.norms and st.rates hold plain floats
             validate                                # st.row: the epoch's figures
             after_epoch                             # may call st.stop(reason)
         after_fit                                   # always runs; st.error says what ended training, if anything did

@@ -23,7 +23,7 @@ def fetch(st: TrainState) -> None:
     for loss, weight in zip(losses, weights, strict=True):
         st.objective_sum += loss * weight
         st.objective_weight += weight
-    st.losses, st.norms = losses, norms
+    st.losses, st.norms, st.rates = losses, norms, rates
 
 
 def _floats(tensors: list[Tensor]) -> list[float]:

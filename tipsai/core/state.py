@@ -104,6 +104,7 @@ class TrainState:
     # What the last fetch brought, on the host, for after_log.
     losses: list[float] = field(default_factory=list)
     norms: list[float] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
     # Sums over the epoch so far, in the order of the steps.
     objective_sum: float = 0.0
     objective_weight: float = 0.0

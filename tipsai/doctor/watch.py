@@ -204,7 +204,8 @@ class Watch(Callback):
             self.mode.__enter__()  # type: ignore[no-untyped-call]
 
     def after_loss(self, st: TrainState) -> None:
-        self._leave()
+        if self.mode is not None:
+            self._leave()
 
     def _leave(self) -> None:
         if self.mode is not None:
@@ -212,7 +213,6 @@ class Watch(Callback):
             self.mode = None
 
     def after_backward(self, st: TrainState) -> None:
-        self.record.lrs.append(st.opt.param_groups[-1]["lr"])
         if not self.due:
             return
         self.before = {}
@@ -224,7 +224,7 @@ class Watch(Callback):
     def after_step(self, st: TrainState) -> None:
         if self.due:
             self.record.steps.append(st.first_step + st.step)
-            self.record.rates.append(self.record.lrs[-1])
+            self.record.rates.append(st.opt.param_groups[-1]["lr"])
             for name, old in self.before.items():
                 new = self.chosen[name].detach().flatten()[:SAMPLED]
                 size = old.norm()
@@ -238,6 +238,7 @@ class Watch(Callback):
     def after_log(self, st: TrainState) -> None:
         self.record.losses.extend(st.losses)
         self.record.norms.extend(st.norms)
+        self.record.lrs.extend(st.rates)
         self.record.fetch()  # the loop has just waited for the device as well
         self.mark = time.perf_counter()
         if len(self.record.steps) >= self.judged + 6:
