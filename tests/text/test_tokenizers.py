@@ -1,4 +1,5 @@
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -148,3 +149,13 @@ def test_a_tokenizer_of_ones_own_cannot_be_stored():
 
     with pytest.raises(SettingError, match="a Mine cannot be stored"):
         described(Mine())
+
+
+def test_a_vocabulary_that_the_text_does_not_support_is_said(caplog):
+    from tipsai.text import TextDataLoaders
+
+    with caplog.at_level(logging.INFO, logger="tipsai"):
+        TextDataLoaders.language_model(
+            ["the cat sat on the mat. " * 200], tokenizer=BPETokenizer(20_000), block_size=8, bs=4
+        )
+    assert " of 20,000, which the text does not support" in caplog.text

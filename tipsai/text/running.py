@@ -203,7 +203,11 @@ class RunningText(DataLoaders):
             for name, c in self.counts.items()
         )
         coder = self.tokenizer
-        log.info("tokens: %s; vocabulary: %s (%s)", sizes, f"{coder.n_tokens:,}", type(coder).__name__)
+        asked = getattr(coder, "n", 0)
+        vocabulary = f"{coder.n_tokens:,}" + (
+            f" of {asked:,}, which the text does not support" if asked > coder.n_tokens else ""
+        )
+        log.info("tokens: %s; vocabulary: %s (%s)", sizes, vocabulary, type(coder).__name__)
 
 
 def _whole(found: Iterable[corpus.Document]) -> list[Span]:
