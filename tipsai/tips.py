@@ -166,7 +166,7 @@ TIPS = {
             "DA12",
             "Normalise the inputs.",
             "default: a table's numbers robustly; pictures by the backbone's statistics, or the training pictures'; "
-            "checks input-scale, constant-inputs, non-finite-data, missing-codes, of tables missing-by-number",
+            "checks input-scale, constant-inputs, non-finite-data, missing-codes",
         ),
         Tip(
             "DA13",
@@ -182,8 +182,8 @@ TIPS = {
             "DA15",
             "Look for leaks: items on both sides of the split, columns that give the target away.",
             "checks duplicates, near-duplicates, leaking-column, identifier, targets-in-inputs; "
-            "overlapping-windows; of tables groups-across-split, dates-across-split, "
-            "numbered-rows; of texts repeated-texts, leaking-words, validation-text-in-training",
+            "overlapping-windows; of tables groups-across-split, dates-across-split; "
+            "of texts repeated-texts, leaking-words, validation-text-in-training",
         ),
         Tip(
             "DA17",

@@ -141,7 +141,7 @@ def classes_of_validation_numbered_otherwise(seed):
     return learner(dls, mlp(seed), seed)
 
 
-@fault("numbered-rows")
+@fault("identifier")
 def a_table_sorted_by_target_and_numbered(seed):
     x, y = line(seed, 600)
     frame = pd.DataFrame(x[:, :4].numpy(), columns=list("abcd")).assign(price=y[:, 0].numpy())

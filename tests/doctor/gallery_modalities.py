@@ -43,7 +43,7 @@ def misspelt(word, rng):
     ][int(rng.integers(4))]
 
 
-@fault("missing-by-number")
+@fault("missing-codes")
 def missing_prices_written_as_a_number(seed):
     frame = sales(seed)
     frame.loc[np.random.default_rng(seed).random(len(frame)) < 0.1, "price"] = -999

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from tipsai.core.errors import DataError, SettingError
 from tipsai.core.finding import Finding
@@ -183,6 +184,10 @@ class DataLoaders:
     def raw_items(self, n: int) -> Any:
         """Up to n validation items (else training ones) as they were given, for predict; None where they are not kept."""
         return list((self.items.get("valid") or self.items.get("train") or ())[:n]) or None
+
+    def numbers_as_read(self, split: str) -> dict[str, Tensor]:
+        """Columns of numbers of a sample of the items, [n] each, before anything was done to them; none where they are not kept."""
+        return {}
 
     def derived(self, split: str, loss: float) -> Row:
         """Further figures that follow from a split's loss, by name; none here."""

@@ -1,13 +1,16 @@
-"""Augmentation that turns one class into another (DA05), by looking at the pictures alone."""
+"""Augmentation that changes labels (DA05): by the pictures alone, and by what a trained model makes of them."""
 
 from collections.abc import Iterator
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from tipsai.core.evaluate import evaluating
+from tipsai.core.state import Batch
 from tipsai.doctor.check import Check, Figures, Verdict
 from tipsai.doctor.context import Context
+from tipsai.doctor.features import coarse
+from tipsai.doctor.judged import judged
 from tipsai.intervals import wilson
 
 GRID = 12  # a coarse picture's side: small shifts and noise do not matter there
@@ -22,8 +25,21 @@ TIMES = 2  # how often each picture is augmented
 
 def _coarse(x: Tensor) -> Tensor:
     """Float [n, d]."""
-    height, width = (min(GRID, side) for side in x.shape[2:])
-    return F.adaptive_avg_pool2d(x.float(), (height, width)).flatten(1)
+    return coarse(x, GRID).flatten(1)
+
+
+def _pairs(ctx: Context, epoch: int = 0) -> Iterator[tuple[Batch, Batch]]:
+    """(as evaluation sees them, as training does) of an epoch's items; none where their order is not known."""
+    loader = ctx.dls.train
+    order = None if loader is None else loader.order(ctx.seed, epoch)
+    if loader is None or order is None:
+        return
+    for i, batch in enumerate(ctx.fed("train", epoch)):
+        index = order[i * loader.bs : i * loader.bs + batch.n_rows].tolist()
+        yield next(iter(ctx.dls.as_evaluated([loader.at(index)], ctx.device))), batch
+
+
+# --- by the pictures ------------------------------------------------------------------------------------------------
 
 
 def _changed(ctx: Context) -> Figures | None:
@@ -31,10 +47,8 @@ def _changed(ctx: Context) -> Figures | None:
 
     Pictures moved to where there are none are about as far from all classes, and say nothing of labels.
     """
-    loader = ctx.dls.train
-    order = None if loader is None else loader.order(ctx.seed, 0)
     plain = ctx.sample("train")
-    if loader is None or order is None or plain is None or not plain.y or len(plain.x) != 1 or plain.x[0].ndim != 4:
+    if plain is None or not plain.y or len(plain.x) != 1 or plain.x[0].ndim != 4:
         return None
     y = plain.y[0]
     if y.ndim != 1 or y.is_floating_point() or not 2 <= len(torch.unique(y)) <= 100:
@@ -42,20 +56,18 @@ def _changed(ctx: Context) -> Figures | None:
     known, target = _coarse(plain.x[0]), y
     pictures, labels, same = [], [], True
     for epoch in range(TIMES):
-        order = loader.order(ctx.seed, epoch)
-        assert order is not None
-        for i, batch in enumerate(ctx.fed("train", epoch)):
-            index = order[i * loader.bs : i * loader.bs + batch.n_rows].tolist()
-            before = next(iter(ctx.dls.as_evaluated([loader.at(index)], ctx.device)))
-            if before.x[0].shape != batch.x[0].shape or batch.x[0].shape[1:] != plain.x[0].shape[1:]:
+        for i, (before, after) in enumerate(_pairs(ctx, epoch)):
+            if before.x[0].shape != after.x[0].shape or after.x[0].shape[1:] != plain.x[0].shape[1:]:
                 return None
-            same &= torch.equal(before.x[0], batch.x[0])
+            same &= torch.equal(before.x[0], after.x[0])
             if same and i:
                 return None  # nothing is augmented
-            pictures.append(_coarse(batch.x[0]).cpu())
+            pictures.append(_coarse(after.x[0]).cpu())
             labels.append(before.y[0].cpu())
             if sum(map(len, pictures)) >= (epoch + 1) * MOST // TIMES:
                 break
+    if not pictures:
+        return None
     new, truth = torch.cat(pictures), torch.cat(labels)
     plainly, moved = _margins(known, target, known, target, True), _margins(new, truth, known, target, False)
     usual = float(plainly.median())
@@ -98,4 +110,65 @@ def _judge(f: Figures) -> Iterator[Verdict]:
 
 CHANGED = Check("augmentation-changes-labels", "data", "DA05", _changed, _judge, unless=("constant-inputs",))
 
+
+# --- by a trained model ---------------------------------------------------------------------------------------------
+
+ITEMS = 512  # that are looked at augmented
+KNOWN = 60  # of them that the model must know
+FLIPPED = 0.2  # of the items that a model knows: an augmentation that changes more probably changes labels
+
+
+def _flips(ctx: Context) -> Figures | None:
+    """Of the training items that the model knows, how many it takes for another class once they are augmented."""
+    train = judged(ctx, "train")
+    if train is None or train.kind != "classes":
+        return None
+    known = flipped = seen = 0
+    with evaluating(ctx.model):
+        for plain, batch in _pairs(ctx):
+            alike = [a.shape == b.shape for a, b in zip(plain.x, batch.x, strict=True)]
+            if not all(alike) or all(torch.equal(a, b) for a, b in zip(plain.x, batch.x, strict=True)):
+                return None
+            before, after = (_classes(ctx.pred(ctx.model, part)) for part in (plain, batch))
+            target = plain.y[0]
+            if before is None or after is None or target.shape != before.shape:
+                return None
+            right = before == target
+            known, flipped = known + int(right.sum()), flipped + int((right & (after != before)).sum())
+            seen += batch.n_rows
+            if seen >= ITEMS:
+                break
+    if known < KNOWN:
+        return None
+    low, high = wilson(flipped, known, SURE)
+    return {"flipped": [flipped / known, float(low), float(high)], "n": known}
+
+
+def _classes(pred: Tensor | None) -> Tensor | None:
+    """The most probable class of each item, [n]."""
+    return pred.argmax(1) if pred is not None and pred.ndim == 2 and pred.shape[1] > 1 else None
+
+
+def _judge_flips(f: Figures) -> Iterator[Verdict]:
+    share, low, _ = f["flipped"]
+    if low > FLIPPED:
+        yield Verdict(
+            "warning",
+            f"augmentation changes what the model sees in {share:.0%} of {f['n']:,} training items that it knows (at least {low:.0%}): "
+            "it probably changes their labels.",
+            f,
+            "Leave out the transform that does: for pictures tipsai.vision.invariances(learn) names it, aug=Augmentation(flip=False, ...).",
+        )
+
+
+FLIPS = Check(
+    "augmentation-flips",
+    "end",
+    "DA05",
+    _flips,
+    _judge_flips,
+    unless=("error", "augmentation-changes-labels", "baselines", "learning-rate"),
+)
+
 CHECKS = (CHANGED,)
+END = (FLIPS,)

@@ -58,4 +58,5 @@ CHECKS: tuple[Check, ...] = (
     *baselines.CHECKS,
     *gaps.CHECKS,
     *labels.CHECKS,
+    *augmented.END,
 )

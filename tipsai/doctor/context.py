@@ -4,7 +4,7 @@ import contextlib
 import copy
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -132,6 +132,14 @@ class Context:
             self.kept["said"] = None if pred is None or batch is None else (pred.float(), batch.y[0])
         return self.kept["said"]  # type: ignore[no-any-return]
 
+    def pull(self, pred: Tensor, y: Tensor) -> Tensor | None:
+        """The way in which the loss wants predictions to go, of their shape: minus its gradient; None where it has none."""
+        pred = pred.detach().clone().requires_grad_()
+        total, weight = self.loss_fn.sums(pred, y)
+        loss = total / weight
+        (gradient,) = torch.autograd.grad(loss, pred, allow_unused=True) if loss.requires_grad else (None,)
+        return None if gradient is None else -gradient
+
     def tokens(self) -> Tensor | None:
         """The sample's tokens, int64 [n, t], where all that the model takes are tokens of one vocabulary; else None."""
         if "tokens" not in self.kept:
@@ -156,20 +164,22 @@ def _embeds_all(model: nn.Module, batch: Batch) -> bool:
     """Whether one embedding takes all of a batch's only input: its columns are places of a text, and no columns of a table."""
     if len(batch.x) != 1 or batch.x[0].is_floating_point() or batch.x[0].ndim != 2 or batch.x[0].shape[1] < 2:
         return False
+    embeddings = [module for module in model.modules() if isinstance(module, nn.Embedding | nn.EmbeddingBag)]
     sizes: list[int] = []
-    places = batch.x[0].numel()
-    hooks = [
-        module.register_forward_pre_hook(lambda module, args: sizes.append(args[0].numel()))
-        for module in model.modules()
-        if isinstance(module, nn.Embedding | nn.EmbeddingBag)
-    ]
+    with before_forward(embeddings, lambda module, args: sizes.append(args[0].numel())), evaluating(model):
+        model(*batch.x)
+    return batch.x[0].numel() in sizes
+
+
+@contextlib.contextmanager
+def before_forward(modules: Iterable[nn.Module], look: Callable[[nn.Module, tuple[Any, ...]], Any]) -> Iterator[None]:
+    """Meanwhile `look` sees each module and its positional arguments before it is called, and may return others."""
+    hooks = [module.register_forward_pre_hook(look) for module in modules]
     try:
-        with evaluating(model):
-            model(*batch.x)
+        yield
     finally:
         for hook in hooks:
             hook.remove()
-    return places in sizes
 
 
 @contextlib.contextmanager
@@ -219,7 +229,9 @@ def rows(batch: Batch, n: int) -> Batch:
 
 
 def columns(ctx: Context, x: Sequence[Tensor], most: int = 2000) -> dict[str, Tensor]:
-    """The columns of a table's inputs, [n] each, by name; see column_names."""
+    """The columns of a table's inputs, [n] each, by name; see column_names. The places of a text are none."""
+    if ctx.tokens() is not None:
+        return {}
     names = column_names(ctx, len(x))
     tables = [(i, t[:, None] if t.ndim == 1 else t) for i, t in enumerate(x) if t.ndim <= 2 and t[0].numel() <= most]
     return {names(i, j): column for i, t in tables for j, column in enumerate(t.T)}

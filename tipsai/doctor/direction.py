@@ -22,17 +22,6 @@ def _said(ctx: Context) -> tuple[Tensor, Tensor] | None:
     return said
 
 
-def _pull(ctx: Context, pred: Tensor, y: Tensor) -> Tensor | None:
-    """The way in which the loss wants predictions to go: minus its gradient; None where it has none."""
-    pred = pred.clone().requires_grad_()
-    total, weight = ctx.loss_fn.sums(pred, y)
-    loss = total / weight
-    if not loss.requires_grad:
-        return None
-    (gradient,) = torch.autograd.grad(loss, pred, allow_unused=True)
-    return None if gradient is None else -gradient
-
-
 def _cosine(a: Tensor, b: Tensor) -> float:
     a, b = a.double().flatten(), b.double().flatten()
     return float(a @ b / (a.norm() * b.norm()).clamp(min=1e-30))
@@ -46,11 +35,11 @@ def _direction(ctx: Context) -> Figures | None:
     if said is None:
         return None
     pred, y = said
-    pull = _pull(ctx, pred, y)
+    pull = ctx.pull(pred, y)
     if pull is None or not bool((pull != 0).any()):
         return {"pulls": False}
     half = max(1, len(pred) // 2)
-    alone = _pull(ctx, pred[:half], y[:half])
+    alone = ctx.pull(pred[:half], y[:half])
     if not bool(pull.isfinite().all()) or alone is None or _cosine(alone, pull[:half]) < OWN:
         return None  # a loss that compares rows with each other, whose outputs may mean anything
     found = _towards(ctx, pred, y, pull)
@@ -113,7 +102,7 @@ def _broadcast(ctx: Context) -> Figures | None:
     half = n // 2
     other = y.clone()
     other[half:] = torch.where(y[half:] == y.max(), y.min(), y.max())
-    before, after = _pull(ctx, pred, y), _pull(ctx, pred, other)
+    before, after = ctx.pull(pred, y), ctx.pull(pred, other)
     if before is None or after is None:
         return None
     change = (before[:half] - after[:half]).norm() / before[:half].norm().clamp(min=1e-30)

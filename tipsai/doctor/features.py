@@ -13,10 +13,15 @@ GRID = 8  # of a coarse picture
 FEW, BUCKETS = 64, 64  # columns, and counts of tokens, where two small samples are compared
 
 
+def coarse(x: Tensor, grid: int) -> Tensor:
+    """Pictures [n, c, h, w] as float of at most so many pixels a side."""
+    return F.adaptive_avg_pool2d(x.float(), (min(grid, x.shape[2]), min(grid, x.shape[3])))
+
+
 def _columns(t: Tensor, like: Tensor) -> Tensor | None:
     """One input as columns, float [n, d]; codes beyond those of `like` have none."""
     if t.ndim == 4 and t.is_floating_point():
-        return F.adaptive_avg_pool2d(t.float(), (min(GRID, t.shape[2]), min(GRID, t.shape[3]))).flatten(1)
+        return coarse(t, GRID).flatten(1)
     if t.is_floating_point() or t.dtype == torch.bool:
         return t.float().reshape(len(t), -1)
     flat, known = t.reshape(len(t), -1), like.reshape(len(like), -1)

@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tipsai.core.errors import listing
+from tipsai.core.evaluate import evaluating
 from tipsai.core.state import Batch
 from tipsai.doctor.check import Check, Figures, Verdict
-from tipsai.doctor.context import Context, column_names, columns
+from tipsai.doctor.context import Context, before_forward, column_names, columns
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
@@ -52,38 +54,31 @@ NON_FINITE = Check("non-finite-data", "data", "DA12", _finite, _judge_finite)
 # --- scale ----------------------------------------------------------------------------------------------------------
 
 
-def first_layers(model: nn.Module, batch: Batch) -> list[tuple[nn.Module, Tensor | None]]:
-    """The leaf modules in the order in which a batch meets them, and what each takes."""
-    seen: list[tuple[nn.Module, Tensor | None]] = []
+def _taken_first(model: nn.Module, batch: Batch) -> tuple[nn.Module, Tensor] | None:
+    """The first layer with parameters, or norm, that a batch meets, and what it takes."""
+    wanted = [
+        m
+        for m in model.modules()
+        if not list(m.children()) and (list(m.parameters(recurse=False)) or isinstance(m, NORMS))
+    ]
+    met: list[tuple[nn.Module, Any]] = []
 
-    def met(module: nn.Module, args: tuple[object, ...]) -> None:
-        first = args[0] if args else None
-        seen.append((module, first.detach() if isinstance(first, Tensor) else None))
+    def look(module: nn.Module, args: tuple[Any, ...]) -> None:
+        if not met:
+            met.append((module, args[0] if args else None))
 
-    leaves = [module for module in model.modules() if not list(module.children())]
-    hooks = [m.register_forward_pre_hook(met) for m in leaves]
-    try:
-        with torch.no_grad():
-            model(*batch.x)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return seen
+    with before_forward(wanted, look), evaluating(model):
+        model(*batch.x)
+    return met[0] if met and isinstance(met[0][1], Tensor) else None
 
 
 def _scale(ctx: Context) -> Figures | None:
     """Of what the first layer takes: a model may well scale its inputs itself."""
     batch = ctx.batch()
-    if batch is None:
-        return None
-    met = [
-        (m, t)
-        for m, t in first_layers(ctx.model.eval(), batch)
-        if list(m.parameters(recurse=False)) or isinstance(m, NORMS)
-    ]
-    if not met or isinstance(met[0][0], NORMS) or met[0][1] is None or not met[0][1].is_floating_point():
+    met = None if batch is None else _taken_first(ctx.model, batch)
+    if met is None or isinstance(met[0], NORMS) or not met[1].is_floating_point():
         return None  # the model sees to it itself, or embeds
-    x = channels(met[0][1])
+    x = channels(met[1])
     spread = x.std(0) if len(x) > 1 else x.abs().amax(0)
     alive = spread[spread > 0]
     return {
@@ -193,21 +188,13 @@ def _constant(ctx: Context) -> Figures | None:
     batch = ctx.sample("train")
     if batch is None or batch.n_rows < 20:
         return None
-    if ctx.tokens() is not None:
-        return {
-            "constant": [],
-            "columns": 0,
-            "whole inputs": int((batch.x[0] == batch.x[0][:1]).all()),
-            "inputs": 1,
-            "rows": batch.n_rows,
-        }
     dead, total, whole, name = [], 0, 0, column_names(ctx, len(batch.x))
     for i, t in enumerate(batch.x):
         if not t.numel() or (len(batch.x) > 1 and ctx.dls.blocks and bool(((t == 0) | (t == 1)).all())):
             continue  # a table's flags, such as for missing values
         values = channels(t) if t.is_floating_point() else t.reshape(len(t), -1)
         same = (values == values[:1]).all(0)
-        if t.is_floating_point() or t.ndim == 2:
+        if t.is_floating_point() or (t.ndim == 2 and ctx.tokens() is None):
             dead += [name(i, j) for j in same.nonzero()[:, 0].tolist()]
             total += len(same)
         whole += bool((t == t[:1]).all())
@@ -241,7 +228,7 @@ OFTEN, LEAST = 0.005, 5  # of the rows, and rows
 OUTSIDE = 2.0  # times the range of the others that it lies beyond it
 
 
-def placeholder(column: Tensor) -> float | None:
+def _placeholder(column: Tensor) -> float | None:
     """The value, the least or the largest of [n], that occurs again and again far outside the range of all others.
 
     Zero is none: of much that is counted there is mostly nothing.
@@ -265,12 +252,12 @@ def _placeholders(ctx: Context) -> Figures | None:
     batch = ctx.sample("train")
     if batch is None:
         return None
-    found = {name: placeholder(c) for name, c in columns(ctx, batch.x).items() if c.is_floating_point()}
+    table = columns(ctx, batch.x) | ctx.dls.numbers_as_read("train")
+    found = {name: _placeholder(c) for name, c in table.items() if c.is_floating_point()}
     return {"columns": {name: value for name, value in found.items() if value is not None}}
 
 
-def judge_placeholders(f: Figures) -> Iterator[Verdict]:
-    """Of columns and the value that stands for nothing in each."""
+def _judge_placeholders(f: Figures) -> Iterator[Verdict]:
     if f["columns"]:
         name, value = next(iter(f["columns"].items()))
         others = (
@@ -286,7 +273,7 @@ def judge_placeholders(f: Figures) -> Iterator[Verdict]:
         )
 
 
-PLACEHOLDER = Check("missing-codes", "data", "DA12", _placeholders, judge_placeholders)
+PLACEHOLDER = Check("missing-codes", "data", "DA12", _placeholders, _judge_placeholders)
 
 CHECKS = (ALIKE, CONSTANT, PLACEHOLDER)
 START = (SCALE,)

@@ -1,11 +1,9 @@
-"""Targets that a trained model gives reason to doubt: numbered otherwise, wrong (DA01), or changed by augmentation (DA05)."""
+"""Targets that a trained model gives reason to doubt: numbered otherwise in validation (DA10), or wrong (DA01)."""
 
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
 
-from tipsai.core.evaluate import evaluating
 from tipsai.doctor.baselines import guess_errors
 from tipsai.doctor.check import Check, Figures, Verdict
 from tipsai.doctor.context import Context
@@ -16,10 +14,8 @@ SUREST = 1 / 3  # of the validation items
 DOUBTED = 0.05  # of the surest items' labels: more wrong ones than this are worth a word
 LEAST = 60  # validation items
 SURE = 0.99  # of an interval
-ITEMS = 512  # that are looked at augmented
 SHOWN = 3  # classes in a message
 MOST_CLASSES = 200
-FLIPPED = 0.2  # of the items that a model knows: an augmentation that changes more probably changes labels
 
 
 def _share(n_yes: int, n: int) -> list[float]:
@@ -123,63 +119,5 @@ LABELS = Check(
 )
 
 
-# --- labels that augmentation changes -------------------------------------------------------------------------------
-
-
-def _flips(ctx: Context) -> Figures | None:
-    """Of the training items that the model knows, how many it takes for another class once they are augmented."""
-    loader, train = ctx.dls.train, judged(ctx, "train")
-    if loader is None or train is None or train.kind != "classes":
-        return None
-    order = loader.order(ctx.seed, 0)
-    if order is None:
-        return None
-    known = flipped = 0
-    with evaluating(ctx.model):
-        for i, batch in enumerate(ctx.fed("train")):
-            index = order[i * loader.bs : i * loader.bs + batch.n_rows].tolist()
-            plain = next(ctx.dls.as_evaluated([loader.at(index)], ctx.device))
-            same = all(a.shape == b.shape and torch.equal(a, b) for a, b in zip(plain.x, batch.x, strict=True))
-            if same or any(a.shape != b.shape for a, b in zip(plain.x, batch.x, strict=True)):
-                return None
-            before, after = (_classes(ctx.pred(ctx.model, part)) for part in (plain, batch))
-            target = plain.y[0]
-            if before is None or after is None or target.shape != before.shape:
-                return None
-            right = before == target
-            known, flipped = known + int(right.sum()), flipped + int((right & (after != before)).sum())
-            if (i + 1) * loader.bs >= ITEMS:
-                break
-    if known < LEAST:
-        return None
-    return {"flipped": _share(flipped, known), "n": known}
-
-
-def _classes(pred: Tensor | None) -> Tensor | None:
-    """The most probable class of each item, [n]."""
-    return pred.argmax(1) if pred is not None and pred.ndim == 2 and pred.shape[1] > 1 else None
-
-
-def _judge_flips(f: Figures) -> Iterator[Verdict]:
-    share, low, _ = f["flipped"]
-    if low > FLIPPED:
-        yield Verdict(
-            "warning",
-            f"augmentation changes what the model sees in {share:.0%} of {f['n']:,} training items that it knows (at least {low:.0%}): "
-            "it probably changes their labels.",
-            f,
-            "Leave out the transform that does: for pictures tipsai.vision.invariances(learn) names it, aug=Augmentation(flip=False, ...).",
-        )
-
-
-FLIPS = Check(
-    "augmentation-flips",
-    "end",
-    "DA05",
-    _flips,
-    _judge_flips,
-    unless=("error", "augmentation-changes-labels", "baselines", "learning-rate"),
-)
-
 FIRST = (NUMBERING,)
-CHECKS = (LABELS, FLIPS)
+CHECKS = (LABELS,)

@@ -11,6 +11,7 @@ from tipsai.core.errors import listing
 from tipsai.core.state import IGNORED
 from tipsai.doctor.check import Check, Figures, Verdict
 from tipsai.doctor.context import Context, columns
+from tipsai.doctor.features import coarse
 from tipsai.losses import BinaryCrossEntropy
 
 # --- given away -----------------------------------------------------------------------------------------------------
@@ -59,9 +60,9 @@ def patches(x: Sequence[Tensor]) -> dict[str, Tensor]:
     """The mean of each patch of pictures, [n] each, by its place; none where the input is no picture."""
     if len(x) != 1 or x[0].ndim != 4 or not x[0].is_floating_point():
         return {}
-    height, width = (min(PATCHES, side) for side in x[0].shape[2:])
-    coarse = F.adaptive_avg_pool2d(x[0].float().mean(1, keepdim=True), (height, width))[:, 0]
-    return {PATCH.format(i + 1, j + 1): coarse[:, i, j] for i in range(height) for j in range(width)}
+    grid = coarse(x[0].float().mean(1, keepdim=True), PATCHES)[:, 0]
+    _, height, width = grid.shape
+    return {PATCH.format(i + 1, j + 1): grid[:, i, j] for i in range(height) for j in range(width)}
 
 
 def _beside(name: str, other: str) -> bool:
@@ -96,8 +97,6 @@ def _leak(ctx: Context) -> Figures | None:
         base = float(torch.bincount(y).max()) / len(y)
     else:
         base = 0.0
-    if ctx.tokens() is not None:
-        return None  # places of a text are no columns
     table = columns(ctx, batch.x) or patches(batch.x)
     varied = {name: column for name, column in table.items() if bool((column != column[0]).any())}
     if len(varied) < 2:
@@ -144,7 +143,7 @@ LEAK = Check("leaking-column", "data", "DA15", _leak, _judge_leak, unless=("non-
 LEAST_NUMBERED = 100  # items
 
 
-def numbers_items(column: Tensor, n_items: int) -> bool:
+def _numbers_items(column: Tensor, n_items: int) -> bool:
     """Whether values [n] number the items of which they are a sample: all different, and evenly spaced."""
     gaps = column.double().sort().values.diff()
     if len(gaps) + 1 < LEAST_NUMBERED or not bool((gaps > 0).all()):
@@ -154,21 +153,16 @@ def numbers_items(column: Tensor, n_items: int) -> bool:
     return whole and float(steps.sum()) < 4 * n_items
 
 
-def n_items(ctx: Context) -> int:
-    """How many items training and validation have."""
-    return sum(getattr(loader, "n_items", 0) for loader in (ctx.dls.train, ctx.dls.valid))
-
-
 def _identifier(ctx: Context) -> Figures | None:
     batch = ctx.sample("train")
     if batch is None:
         return None
-    table = {} if ctx.tokens() is not None else columns(ctx, batch.x)
-    found = [name for name, column in table.items() if numbers_items(column, n_items(ctx))]
-    return {"columns": found, "items": batch.n_rows}
+    n_items = sum(getattr(loader, "n_items", 0) for loader in (ctx.dls.train, ctx.dls.valid))
+    table = columns(ctx, batch.x) | ctx.dls.numbers_as_read("train")
+    return {"columns": [name for name, c in table.items() if _numbers_items(c, n_items)], "items": batch.n_rows}
 
 
-def judge_identifier(f: Figures) -> Iterator[Verdict]:
+def _judge_identifier(f: Figures) -> Iterator[Verdict]:
     if f["columns"]:
         yield Verdict(
             "warning",
@@ -179,7 +173,7 @@ def judge_identifier(f: Figures) -> Iterator[Verdict]:
         )
 
 
-IDENTIFIER = Check("identifier", "data", "DA15", _identifier, judge_identifier)
+IDENTIFIER = Check("identifier", "data", "DA15", _identifier, _judge_identifier)
 
 
 # --- tokens to be told that are known -------------------------------------------------------------------------------

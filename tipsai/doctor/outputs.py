@@ -149,7 +149,7 @@ def last_function(ctx: Context) -> str:
     """
     batch = ctx.batch()
     assert batch is not None
-    with modes.kept(ctx.model), torch.enable_grad():
+    with modes.kept(ctx.model):
         ctx.model.eval()
         pred = ctx.pred(ctx.model, rows(batch, 2))
     node, met = None if pred is None else pred.grad_fn, ""

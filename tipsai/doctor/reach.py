@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from tipsai.core import modes
 from tipsai.core.errors import listing
 from tipsai.core.evaluate import evaluating
 from tipsai.core.state import Batch
@@ -38,17 +37,12 @@ def _ignored(ctx: Context) -> Figures | None:
     if batch is None or sample is None:
         return None
     batch = rows(batch, _n(batch))
-    model = ctx.fresh()
-    with modes.kept(model), torch.enable_grad():
-        model.eval()
-        x = batch.x[0].detach().clone().requires_grad_()
-        pred = ctx.pred(model, batch._replace(x=(x, *batch.x[1:])))
-        if pred is None or not pred.requires_grad:
-            return None
-        generator = torch.Generator().manual_seed(0)
-        (gradient,) = torch.autograd.grad(
-            (pred * torch.randn(pred.shape, generator=generator).to(pred)).sum(), x, allow_unused=True
-        )
+    x = batch.x[0].detach().clone().requires_grad_()
+    pred = ctx.pred(ctx.fresh().eval(), batch._replace(x=(x, *batch.x[1:])))
+    if pred is None or not pred.requires_grad:
+        return None
+    weights = torch.randn(pred.shape, generator=torch.Generator().manual_seed(0)).to(pred)
+    (gradient,) = torch.autograd.grad((pred * weights).sum(), x, allow_unused=True)
     if gradient is None or not bool(gradient.any()):
         return None  # another check's
     varied = (sample.x[0] != sample.x[0][:1]).any(0).flatten()

@@ -1,49 +1,41 @@
 """Regularisation so strong that nothing is learned: dropout, and weight decay (TR13)."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from tipsai.core import modes
 from tipsai.doctor.check import Check, Figures, Verdict
 from tipsai.doctor.context import Context, rows
+from tipsai.doctor.heard import Heard
 
 MOST_DROPPED = 0.8  # Srivastava et al. (JMLR 2014, section 7.3) find 0.2 to 0.5 best, and 0.9 to underfit
 FEWEST_STEPS = 40  # that weights should take to shrink by 1/e; in published recipes it is 100 to 100,000
 DROPOUTS = {"dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"}
 
 
-class _Rates(TorchFunctionMode):
-    """Keeps the largest rate at which a forward pass drops, modules' and functions' alike."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.largest = 0.0
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        name = getattr(func, "__name__", "").rstrip("_")
-        rate = kwargs.get("p", args[1] if len(args) > 1 else 0.5) if name in DROPOUTS else kwargs.get("dropout_p", 0.0)
-        training = kwargs.get("training", args[2] if len(args) > 2 else True) if name in DROPOUTS else True
-        if isinstance(rate, int | float) and training:
-            self.largest = max(self.largest, float(rate))
-        return func(*args, **kwargs)
-
-
 def _dropout(ctx: Context) -> Figures | None:
+    """The largest rate at which a forward pass drops."""
     batch = ctx.batch()
     if batch is None:
         return None
-    model = ctx.fresh()
+    model, found = ctx.fresh(), [0.0]
     modes.train(model)
-    with torch.no_grad(), _Rates() as seen:
+
+    def tell(name: str, args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> None:
+        drops = name.rstrip("_") in DROPOUTS
+        rate = kwargs.get("p", args[1] if len(args) > 1 else 0.5) if drops else kwargs.get("dropout_p", 0.0)
+        training = kwargs.get("training", args[2] if len(args) > 2 else True) if drops else True
+        if isinstance(rate, int | float) and training:
+            found.append(float(rate))
+
+    with torch.no_grad(), Heard(tell):
         model(*rows(batch, max(2, batch.n_rows // 4)).x)
     inside = [m.dropout for m in model.modules() if isinstance(m, nn.RNNBase) and m.num_layers > 1]
-    return {"rate": max([seen.largest, *inside])}
+    return {"rate": max([*found, *inside])}
 
 
 def _judge_dropout(f: Figures) -> Iterator[Verdict]:

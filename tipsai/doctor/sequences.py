@@ -1,23 +1,23 @@
 """Models of token sequences: padding that counts, places that cannot be told apart, an embedding that is too small."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from tipsai.core.errors import listing
 from tipsai.core.evaluate import evaluating
 from tipsai.core.state import IGNORED, Batch
 from tipsai.doctor.check import Check, Figures, Verdict
 from tipsai.doctor.context import Context, class_axis
+from tipsai.doctor.heard import Heard
 
 LEAST = 32  # texts
 OFTEN = 0.5  # of the texts end in the same token repeated: that one pads
 FEW = 64  # texts that are sent through the model
 CHANGED = 0.05  # of the outputs' spread
-MOSTLY = 0.5  # of the targets
+MANY = 0.25  # of the targets
 
 
 def _padding(x: Tensor) -> tuple[int, Tensor] | None:
@@ -89,19 +89,15 @@ def _learned(ctx: Context) -> Figures | None:
 def _loss_counts(ctx: Context, pad: int) -> bool:
     """Whether predictions at places whose target pads get a gradient."""
     said = ctx.said()
-    if said is None or said[0].ndim != 3:
+    axis = None if said is None or said[0].ndim != 3 else class_axis(ctx.loss_fn, *said)
+    if said is None or axis is None:
         return False
-    pred, y = said[0].detach().clone().requires_grad_(), said[1]
-    axis = class_axis(ctx.loss_fn, pred, y)
-    if axis is None:
-        return False
-    total, weight = ctx.loss_fn.sums(pred, y)
-    (gradient,) = torch.autograd.grad(total / weight, pred, allow_unused=True)
-    return gradient is not None and bool((gradient.movedim(axis, -1)[y == pad] != 0).any())
+    pull = ctx.pull(*said)
+    return pull is not None and bool((pull.movedim(axis, -1)[said[1] == pad] != 0).any())
 
 
 def _judge_learned(f: Figures) -> Iterator[Verdict]:
-    if f["counts"] and f["share"] > MOSTLY / 2:
+    if f["counts"] and f["share"] > MANY:
         yield Verdict(
             "warning",
             f"{f['share']:.0%} of the targets are token {f['token']}, which fills texts up, and the loss counts them: it looks good for "
@@ -117,21 +113,7 @@ PADDED_TARGETS = Check("padding-in-loss", "start", "TR08", _learned, _judge_lear
 # --- places ---------------------------------------------------------------------------------------------------------
 
 
-class _Attention(TorchFunctionMode):
-    """Whether a forward pass attends."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.met = False
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = getattr(func, "__name__", "")
-        result = func(*args, **(kwargs or {}))
-        square = isinstance(result, Tensor) and result.ndim >= 3 and result.shape[-1] == result.shape[-2] > 1
-        self.met |= name in ("scaled_dot_product_attention", "multi_head_attention_forward") or (
-            name == "softmax" and square
-        )
-        return result
+ATTENTION = ("scaled_dot_product_attention", "multi_head_attention_forward")
 
 
 def _order(ctx: Context) -> Figures | None:
@@ -140,18 +122,23 @@ def _order(ctx: Context) -> Figures | None:
     batch = ctx.batch()
     if x is None or batch is None or len(x) < LEAST or x.shape[1] < 4:
         return None
-    attends = any(isinstance(m, nn.MultiheadAttention) for m in ctx.model.modules())
+    attends = [isinstance(m, nn.MultiheadAttention) for m in ctx.model.modules()]
+
+    def tell(name: str, args: Sequence[Any], kwargs: dict[str, Any], out: Any) -> None:
+        square = isinstance(out, Tensor) and out.ndim >= 3 and out.shape[-1] == out.shape[-2] > 1
+        attends.append(name in ATTENTION or (name == "softmax" and square))
+
     tokens = batch.x[0][:FEW]
     order = torch.randperm(tokens.shape[1], generator=torch.Generator().manual_seed(0)).to(tokens.device)
     with evaluating(ctx.model):
-        with _Attention() as seen:
+        with Heard(tell):
             said = ctx.pred(ctx.model, Batch((tokens,), ()))
         other = ctx.pred(ctx.model, Batch((tokens[:, order],), ()))
     if said is None or other is None or said.ndim != 2 or said.shape[1] == tokens.shape[1]:
         return None
     spread = float(said.float().std(0).mean())
     change = float((said - other).abs().float().max())
-    return {"change": change / max(spread, 1e-9), "attends": attends or seen.met, "spread": spread}
+    return {"change": change / max(spread, 1e-9), "attends": any(attends), "spread": spread}
 
 
 def _judge_order(f: Figures) -> Iterator[Verdict]:

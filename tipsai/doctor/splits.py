@@ -34,15 +34,9 @@ def _judge_validation(f: Figures) -> Iterator[Verdict]:
         )
 
 
+NO_VALIDATION = Check("no-validation", "data", "TR22", _validation, _judge_validation)
+
 FEW_VALID = 16  # items; of so many an accuracy is known to some 25 points
-
-
-def _small(ctx: Context) -> Figures | None:
-    return (
-        None
-        if ctx.dls.valid is None
-        else {"valid": ctx.dls.valid.n_items, "train": ctx.dls.train.n_items if ctx.dls.train else 0}
-    )
 
 
 def _judge_small(f: Figures) -> Iterator[Verdict]:
@@ -56,9 +50,7 @@ def _judge_small(f: Figures) -> Iterator[Verdict]:
         )
 
 
-SMALL_VALIDATION = Check("small-validation", "data", "TR22", _small, _judge_small)
-
-NO_VALIDATION = Check("no-validation", "data", "TR22", _validation, _judge_validation)
+SMALL_VALIDATION = Check("small-validation", "data", "TR22", _validation, _judge_small)
 
 
 # --- the test -----------------------------------------------------------------------------------------------------
@@ -106,26 +98,20 @@ def collision(x: Tensor, most: int = MOST_COLUMNS) -> float:
     return sum(logs) * d / len(logs)
 
 
-FINE, SEVERAL = (
-    0.3,
-    3,
-)  # distinct values over distinct rows, and such columns: rows that agree in all of them are copies
+FINE = 0.3  # distinct values over distinct rows: rows that agree in SEVERAL such columns are copies
+SEVERAL = 3
+DEPENDENT = 3.0  # columns that go together make coincidences more likely: the logarithm is taken for a third
 
 
 def _rare(ctx: Context, batch: Batch, n: int, m: int) -> bool:
     """Whether it is unlikely that any of n rows and any of m coincide, by a sample of them."""
     if ctx.tokens() is not None:
         return False  # short texts come again by themselves
-    distinct = [i for i, first in enumerate(_first_seen(digests(batch.x))) if first]
+    distinct = list({digest: i for i, digest in enumerate(digests(batch.x))}.values())
     flat = _each_once(ctx, batch.x)[distinct]
     some = flat[:, :: max(1, flat.shape[1] // MOST_COLUMNS)]
     fine = sum(len(torch.unique(column)) > FINE * len(flat) for column in some.T)
     return fine >= SEVERAL or collision(flat) / DEPENDENT < math.log(1e-3 / n / m)
-
-
-def _first_seen(found: Sequence[bytes]) -> list[bool]:
-    seen: set[bytes] = set()
-    return [not (d in seen or seen.add(d)) for d in found]  # type: ignore[func-returns-value]
 
 
 def _each_once(ctx: Context, x: Sequence[Tensor]) -> Tensor:
@@ -135,9 +121,6 @@ def _each_once(ctx: Context, x: Sequence[Tensor]) -> Tensor:
         return torch.cat([t.reshape(len(t), -1).double() for t in x], 1)
     first = [found[0] for found in parts.values() if found]
     return torch.stack([x[i].reshape(len(x[i]), -1)[:, at.start].double() for i, at in first], 1)
-
-
-DEPENDENT = 3.0  # columns that go together make coincidences more likely: the logarithm is taken for a third
 
 
 def _twins(ctx: Context) -> Figures | None:
@@ -153,9 +136,7 @@ def _twins(ctx: Context) -> Figures | None:
             return None
         everything = _whole(ctx)
         train_files, valid_files = digests((everything or train).x), digests(valid.x)
-        rare = _rare(ctx, train, len(train_files), len(valid_files)) and _rare(
-            ctx, valid, len(train_files), len(valid_files)
-        )
+        rare = all(_rare(ctx, part, len(train_files), len(valid_files)) for part in (train, valid))
     known = set(train_files)
     return {
         "valid": len(valid_files),

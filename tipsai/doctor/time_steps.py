@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tipsai.core import modes
 from tipsai.doctor.check import Check, Figures, Verdict
-from tipsai.doctor.context import Context, rows
+from tipsai.doctor.context import Context, before_forward, rows
 
 ROWS = 32
 STEPS = 8  # at least
@@ -16,7 +16,7 @@ TIMES = 20.0  # larger at the first steps than at the last
 FAINT = {
     True: 1e-7,
     False: 1e-12,
-}  # of the last steps', in plain recurrent layers and in gated ones, which learn to keep
+}  # of the last steps': in plain recurrent layers, and in gated ones, which learn to keep
 STUCK, FAR = 0.5, 6.0  # share of a layer's gates, and how far from 0 their sums lie where a sigmoid is flat
 
 
@@ -28,23 +28,20 @@ def _through(ctx: Context) -> Figures | None:
     model = ctx.fresh()
     taken: dict[str, Tensor] = {}
 
-    def keep(name: str, module: nn.RNNBase, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    layers = {name: m for name, m in model.named_modules() if isinstance(m, nn.RNNBase) and not m.bidirectional}
+    names: dict[nn.Module, str] = {m: name for name, m in layers.items()}
+
+    def keep(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         x = args[0]
         if not isinstance(x, Tensor) or x.ndim != 3:
             return args
-        taken[name] = x.detach().requires_grad_() if not x.requires_grad else x
-        taken[name].retain_grad()
-        return (taken[name], *args[1:])
+        taken[names[module]] = x = x if x.requires_grad else x.detach().requires_grad_()
+        x.retain_grad()
+        return (x, *args[1:])
 
-    layers = {name: m for name, m in model.named_modules() if isinstance(m, nn.RNNBase) and not m.bidirectional}
-    hooks = [m.register_forward_pre_hook(lambda m, args, name=name: keep(name, m, args)) for name, m in layers.items()]
-    try:
-        with modes.kept(model), torch.enable_grad():
-            modes.train(model)
-            ctx.loss(model, rows(batch, ROWS)).backward()  # type: ignore[no-untyped-call]
-    finally:
-        for hook in hooks:
-            hook.remove()
+    modes.train(model)
+    with before_forward(layers.values(), keep):
+        ctx.loss(model, rows(batch, ROWS)).backward()  # type: ignore[no-untyped-call]
     found: dict[str, float] = {}
     for name, x in taken.items():
         if x.grad is None:

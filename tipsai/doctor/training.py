@@ -257,8 +257,7 @@ def _judge_clipped(f: Figures) -> Iterator[Verdict]:
 CLIPPED = Check("always-clipped", "training", "TR12", _clipped, _judge_clipped)
 
 
-# --- data ------------------------------------------------------------------------------------------------
-
+# --- data -----------------------------------------------------------------------------------------------------------
 
 NOTICED = 0.02  # seconds of waiting a step; less is Python's own cost for small items
 
@@ -294,6 +293,5 @@ def _judge_starved(f: Figures) -> Iterator[Verdict]:
 
 
 STARVED = Check("data-starves-training", "training", "TR16", _starved, _judge_starved)
-
 
 CHECKS: tuple[Check, ...] = (SIZES, ACTIVATIONS, RATE, UPDATES, GRADIENTS, CLIPPED, STARVED)

@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from tipsai.core.callback import Callback
 from tipsai.core.finding import Finding
 from tipsai.core.state import Row, TrainState
 from tipsai.doctor.check import Check, counted, make, tell
 from tipsai.doctor.flow import layers
+from tipsai.doctor.heard import Heard
 
 LOOKS = 24  # steps of a fit that are looked at closely, at most one in EVERY
 EVERY = 40
@@ -96,22 +96,15 @@ class Record:
         self.silent = dict(zip(silent, found[len(waiting) :], strict=True))
 
 
-class _Activations(TorchFunctionMode):
-    """Looks at what activation functions return, modules' and functions' alike."""
+class _Activations(Heard):
+    """Looks at what activation functions return."""
 
     def __init__(self, record: Record) -> None:
-        super().__init__()
+        super().__init__(self._look)
         self.record, self.met = record, 0
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        name = getattr(func, "__name__", "")
-        if name in RECTIFIERS or name in BOUNDED:
-            self._look(name, result)
-        return result
-
-    def _look(self, name: str, out: Any) -> None:
-        if not isinstance(out, Tensor) or out.ndim < 2:
+    def _look(self, name: str, args: Any, kwargs: Any, out: Any) -> None:
+        if not (name in RECTIFIERS or name in BOUNDED) or not isinstance(out, Tensor) or out.ndim < 2:
             return
         self.met += 1
         label = f"{name.rstrip('_')} {self.met}"

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import pandas as pd
+import torch
+from torch import Tensor
 
 from tipsai.core.errors import SettingError, listing
 from tipsai.core.finding import Finding
@@ -15,7 +17,9 @@ from tipsai.data.loaders import EVAL_ROWS, Loader, RowLoader, check_bs
 from tipsai.data.split import Split
 from tipsai.frame.read import as_frame, read_parts, read_table
 from tipsai.frame.targets import TASK_OF, encode_target, fit_target, parts_of, row_weights, target_block, target_names
+from tipsai.frame.values import numbers_of
 from tipsai.tabular import defaults
+from tipsai.tabular.columns import Number
 from tipsai.tabular.infer import Kind, describe, infer_kinds
 from tipsai.tabular.raw import Raw, sampled
 from tipsai.tabular.table import TableBlock
@@ -196,6 +200,13 @@ class TabularDataLoaders(DataLoaders):
         """Rows as they were read, without targets."""
         kept = self.raw.get("valid") or self.raw.get("train")
         return None if kept is None else kept.frame.head(n)
+
+    def numbers_as_read(self, split: str) -> dict[str, Tensor]:
+        kept = self.raw.get(split)
+        if kept is None:
+            return {}
+        numbers = [name for name in self.table.of(Number) if name in kept.frame]
+        return {name: torch.tensor(numbers_of(kept.frame[name])[0]) for name in numbers}
 
     def present(self, items: Any, loader: Loader, columns: dict[str, Any]) -> pd.DataFrame:
         return pd.DataFrame(columns, index=as_frame(items).index)

@@ -209,7 +209,7 @@ SAME_TEXTS = Check("repeated-texts", "data", "DA15", _repeated, _judge_repeated,
 # --- words that give the class away ---------------------------------------------------------------------------------
 
 TELLS = 0.98  # of a class's texts hold its word, and of the others so few less
-LEAST_TEXTS = 100
+LEAST_TEXTS, MOST_READ = 100, 5000
 
 
 def _words(ctx: Context) -> Figures | None:
@@ -221,7 +221,7 @@ def _words(ctx: Context) -> Figures | None:
     target = y[0].cpu().numpy()
     if target.ndim != 1 or target.dtype.kind != "i":
         return None
-    chosen = np.random.default_rng(ctx.seed).permutation(len(texts))[:READ_WORDS]
+    chosen = np.random.default_rng(ctx.seed).permutation(len(texts))[:MOST_READ]
     n = np.bincount(target[chosen])
     if not 2 <= len(n) <= 50:
         return None
@@ -241,16 +241,13 @@ def _words(ctx: Context) -> Figures | None:
     return {"classes": int((n > 0).sum()), "told": told, "texts": len(chosen)}
 
 
-READ_WORDS = 5000  # texts
-
-
 def _judge_words(f: Figures) -> Iterator[Verdict]:
     sure = {name: word for name, (word, share) in f["told"].items() if share > TELLS}
     if len(sure) >= f["classes"] - 1:
         told = ", ".join(f"{word!r} in those of {name!r}" for name, word in list(sure.items())[:3])
         yield Verdict(
             "warning",
-            f"single words give the class away: {told} stands in nearly all of its {f['texts']:,} texts and in nearly no other. Such a word is often "
+            f"single words give the class away: {told} stands in nearly all of them and in nearly no other ({f['texts']:,} texts). Such a word is often "
             "the label itself, or a mark of where the text comes from.",
             f,
             "Take it out of the texts unless it will be there when the model is used.",
@@ -285,9 +282,10 @@ def _copied(ctx: Context) -> Figures | None:
     train, valid = (part[0] for part in parts if part is not None)
     step = max(1, len(valid) // PIECES)
     cut = len(train) - min(len(train) // 5, len(valid))
+    known = _hashes(train)
     return {
-        "copied": float(np.isin(_hashes(valid)[::step], _hashes(train)).mean()),
-        "by itself": float(np.isin(_hashes(train[cut:])[::step], _hashes(train[:cut])).mean()),
+        "copied": float(np.isin(_hashes(valid)[::step], known).mean()),
+        "by itself": float(np.isin(known[cut::step], known[: cut - RUN_TOKENS + 1]).mean()),
         "tokens": RUN_TOKENS,
     }
 
