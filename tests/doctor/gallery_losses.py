@@ -101,7 +101,7 @@ def a_recurrent_layer_without_batch_first(seed):
 
 @fault("gradient-through-time")
 def a_recurrent_layer_whose_state_grows(seed):
-    model = Recurrent()
+    model = seeded(seed, Recurrent)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model.rnn = nn.RNN(2, 16, nonlinearity="relu", batch_first=True)

@@ -69,7 +69,7 @@ def _taken_first(model: nn.Module, batch: Batch) -> tuple[nn.Module, Tensor] | N
 
     with before_forward(wanted, look), evaluating(model):
         model(*batch.x)
-    return met[0] if met and isinstance(met[0][1], Tensor) else None
+    return (met[0][0], met[0][1].detach()) if met and isinstance(met[0][1], Tensor) else None
 
 
 def _scale(ctx: Context) -> Figures | None:
