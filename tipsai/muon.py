@@ -77,6 +77,8 @@ def orthogonal(m: Tensor, steps: int = STEPS) -> Tensor:
         m: matrices [r, c] or [b, r, c] of any scale; zeros stay zeros.
         steps: of the iteration.
     """
+    if m.ndim == 2:
+        return orthogonal(m[None], steps)[0]
     wide = m.shape[-2] <= m.shape[-1]
     half = fast_bf16(m.device)  # the result is rough anyway
     x = (m if wide else m.mT).to(torch.bfloat16 if half else torch.float32)
@@ -100,7 +102,7 @@ def _by_gram(x: Tensor, steps: int) -> Tensor:
     gram = x @ x.mT
     product = None
     for i in range(steps):
-        factor = b * gram + c * gram @ gram
+        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
         factor.diagonal(dim1=-2, dim2=-1).add_(a)
         product = factor if product is None else factor @ product
         if i < steps - 1:

@@ -82,8 +82,7 @@ class Attention(nn.Module):
 def rotated(x_btnhk: Tensor, cos_tk: Tensor, sin_tk: Tensor) -> Tensor:
     """Each pair of features (i, i + k/2) turned by its token's position times the pair's frequency."""
     first, second = x_btnhk.chunk(2, -1)
-    cos, sin = cos_tk[:, None, None], sin_tk[:, None, None]
-    return torch.cat([first * cos - second * sin, first * sin + second * cos], -1)
+    return torch.addcmul(x_btnhk * cos_tk[:, None, None], torch.cat([second, first], -1), sin_tk[:, None, None])
 
 
 class FeedForward(nn.Module):
@@ -249,10 +248,10 @@ class Transformer(nn.Module):
 
 
 def turns(t: int, k: int, base: float = 10_000.0) -> tuple[Tensor, Tensor]:
-    """Cosine and sine [t, k / 2] of the rotary positions."""
+    """Cosine and sine [t, k] of the rotary positions, for both features of each pair; the first's sine with its sign."""
     frequencies = base ** (-torch.arange(0, k, 2) / k)
     angles = torch.arange(t)[:, None] * frequencies
-    return angles.cos(), angles.sin()
+    return torch.cat([angles.cos()] * 2, 1), torch.cat([-angles.sin(), angles.sin()], 1)
 
 
 def same_document(tokens_bn: Tensor, separator: int, t: int | None = None) -> Tensor:
