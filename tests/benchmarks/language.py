@@ -9,12 +9,13 @@
 
 "small" is 4 layers, 4 heads, 128 wide, 64 characters of context, 2,000 steps of 12 windows, judged on the last tenth of
 shakespeare.txt in disjoint windows. nanoGPT (https://github.com/karpathy/nanoGPT) runs beside it from a copy of your own:
-its model, its optimizer and its loop with the settings of its README for processors.
+its model, its optimizer and its loop with the settings of its README for processors, in turns of 50 steps.
 """
 
 import argparse
 import json
 import math
+import multiprocessing
 import os
 import statistics
 import subprocess
@@ -33,6 +34,7 @@ from tipsai.text.tokenizers import ByteTokenizer
 
 SHAKESPEARE = Path(os.environ.get("TIPSAI_DATA", "../shared/data")) / "shakespeare.txt"
 STEPS, BS, CONTEXT = 2000, 12, 64
+TURN = 50  # steps that nanoGPT and the Learner take in turn, where the time is compared
 SHAPE = {"n_layers": 4, "n_heads": 4, "dim": 128}
 
 
@@ -65,6 +67,10 @@ class NanoGPT:
 
     def loop(self, n_steps, lr=1e-3, warmup=100):
         """Trains as nanoGPT's train.py does; the seconds that it took."""
+        return sum(self.turns(n_steps, n_steps, lr, warmup))
+
+    def turns(self, n_steps, turn, lr=1e-3, warmup=100):
+        """The same, so many steps at a time; gives the seconds of each turn."""
         opt = self.model.configure_optimizers(0.1, lr, (0.9, 0.99), "cpu")
         self.model.train()
         began = time.perf_counter()
@@ -78,7 +84,9 @@ class NanoGPT:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
             opt.step()
             opt.zero_grad(set_to_none=True)
-        return time.perf_counter() - began
+            if (step + 1) % turn == 0:
+                yield time.perf_counter() - began
+                began = time.perf_counter()
 
     def loss(self):
         """Nats a character of the validation part, in disjoint windows."""
@@ -91,21 +99,63 @@ class NanoGPT:
         return total / (len(self.valid) - 1)
 
 
+def nanogpt_in_turns(path, seed, pipe):
+    """What the other process does: a turn whenever it is told to, then the loss."""
+    other = NanoGPT(path, seed)
+    turns = other.turns(STEPS, TURN)
+    pipe.send("ready")
+    while pipe.recv() == "turn":
+        pipe.send(next(turns))
+    pipe.send(other.loss())
+
+
+class Beside(Callback):
+    """Trains nanoGPT in a process of its own, in turns with the Learner, so that both meet the machine in the same state.
+
+    Attributes:
+        seconds: of nanoGPT's steps.
+        waited: seconds in which the Learner waited for them.
+    """
+
+    order = 99
+
+    def __init__(self, path, seed):
+        own = multiprocessing.get_context("spawn")
+        self.pipe, theirs = own.Pipe()
+        self.process = own.Process(target=nanogpt_in_turns, args=(path, seed, theirs))
+        self.process.start()
+        self.pipe.recv()
+        self.seconds = self.waited = 0.0
+
+    def after_step(self, st):
+        if st.step % TURN == TURN - 1:
+            began = time.perf_counter()
+            self.pipe.send("turn")
+            self.seconds += self.pipe.recv()
+            self.waited += time.perf_counter() - began
+
+    def loss(self):
+        self.pipe.send("loss")
+        loss = self.pipe.recv()
+        self.process.join()
+        return loss
+
+
 def small(args):
     losses, ratios = [], []
     for seed in args.seeds:
         dls = TextDataLoaders.language_model(SHAKESPEARE, tokenizer="char", block_size=CONTEXT, bs=BS)
         learn = language_model_learner(dls, **SHAPE, seed=seed, device="cpu")
         valid, dls.valid = dls.valid, None  # nanoGPT's loop, which is timed beside it, does not validate either
-        learn.fit_one_cycle(STEPS / len(dls.train), progress=False)
+        beside = [Beside(args.nanogpt, seed)] if args.nanogpt else []
+        learn.fit_one_cycle(STEPS / len(dls.train), progress=False, callbacks=beside)
         dls.valid = valid
         losses.append(learn.validate()["valid_loss"])
-        line = f"seed {seed}: {losses[-1]:.4f} nats a character, {learn.train_seconds:.0f} s"
-        if args.nanogpt:
-            other = NanoGPT(args.nanogpt, seed)
-            seconds = other.loop(STEPS)
-            ratios.append(learn.train_seconds / seconds)
-            line += f"; nanoGPT {other.loss():.4f}, {seconds:.0f} s"
+        seconds = learn.train_seconds - sum(other.waited for other in beside)
+        line = f"seed {seed}: {losses[-1]:.4f} nats a character, {seconds:.0f} s"
+        for other in beside:
+            ratios.append(seconds / other.seconds)
+            line += f"; nanoGPT {other.loss():.4f}, {other.seconds:.0f} s, {ratios[-1]:.2f} times"
         print(line, flush=True)
     print(f"tipsai {statistics.mean(losses):.4f} (most {max(losses):.4f})", end="")
     print(f", in {statistics.median(ratios):.2f} times nanoGPT's time" if ratios else "")
