@@ -160,6 +160,12 @@ def _take_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, metavar="N", help="pixels of a picture's side as the model sees it")
     parser.add_argument("--arch", metavar="NAME", help="a backbone, such as resnet18; by the pictures by default")
     parser.add_argument(
+        "--width",
+        type=int,
+        metavar="N",
+        help="channels of the built-in network for pictures; 64, or fewer where --minutes are few",
+    )
+    parser.add_argument(
         "--pretrained", action=argparse.BooleanOptionalAction, default=None, help="start from weights of ImageNet"
     )
     parser.add_argument("--weights", metavar="FILE", help="start from these weights of --arch, .pth or .safetensors")

@@ -15,7 +15,7 @@ WORDS = {"tabular": "tables", "vision": "pictures", "text": "text"}
 # Options of `tipsai train` that not every modality has.
 OWN = {
     "tabular": ("target", "kind", "ignore"),
-    "vision": ("size", "arch", "pretrained", "weights"),
+    "vision": ("size", "arch", "width", "pretrained", "weights"),
     "text": ("text", "target", "tokenizer"),
 }
 LOOKED_INTO = 1000  # folders at most, to see what a folder holds

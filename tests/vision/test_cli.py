@@ -4,17 +4,20 @@ import csv
 import io
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from commands import keeps_the_minutes, process, resumes_to_the_same_weights
+from hypothesis import given
+from hypothesis import strategies as st
 from pictures import encoded, smooth, tree, write
 from PIL import Image
 
-from tipsai import cli, load_learner
-from tipsai.vision import ImageDataLoaders, vision_learner
+from tipsai import cli, load_learner, run_folder
+from tipsai.vision import ImageDataLoaders, defaults, face, vision_learner
 from tipsai.vision.models import SmallResNet
 from tipsai.vision.read import probe, read_mask
 
@@ -97,6 +100,32 @@ def test_a_test_folder_elsewhere(capsys, folder):
 
 def test_minutes_are_kept_and_the_steps_stored(capsys):
     keeps_the_minutes(TRAIN, capsys)
+
+
+@pytest.mark.parametrize("seconds, width", [(1e-6, None), (1e3, 32)], ids=["enough", "few"])
+def test_where_minutes_are_few_the_network_is_narrower(monkeypatch, capsys, seconds, width):
+    monkeypatch.setattr(face, "seconds_a_step", lambda learn, measuring: seconds)
+    assert cli.main([*TRAIN, "--minutes", "0.02", "--out", "run"]) == 0
+    err = capsys.readouterr().err
+    assert ("a network of width 32, so that it sees each picture often enough" in err) == (width is not None)
+    config = run_folder.read_json(Path("run", "config.json"))
+    assert config["width"] == (width or defaults.WIDTH)  # kept, so that a run goes on with the same network
+    assert load_learner("run/model.tips").model.body.n_features == 4 * config["width"]
+
+
+def test_a_width_of_ones_own_is_kept(monkeypatch, capsys):
+    monkeypatch.setattr(face, "seconds_a_step", lambda learn, measuring: 1e3)
+    assert cli.main([*TRAIN, "--minutes", "0.02", "--width", "48", "--out", "run"]) == 0
+    assert load_learner("run/model.tips").model.body.n_features == 4 * 48
+    assert cli.main([*TRAIN, "--arch", "resnet18", "--no-pretrained", "--width", "48", "--out", "again"]) == 2
+    assert "'width' is for the built-in 'small_resnet', not for 'resnet18'" in capsys.readouterr().err
+
+
+@given(st.floats(0, 1e4), st.floats(1, 4))
+def test_more_time_never_makes_a_network_narrower(n_epochs, factor):
+    widths = [defaults.width_within(n_epochs * f) for f in (1, factor)]
+    assert defaults.NARROWEST <= widths[0] <= widths[1] <= defaults.WIDTH
+    assert defaults.width_within(defaults.PASSES) == defaults.WIDTH
 
 
 def test_ctrl_c_and_resume_end_in_the_very_same_weights(folder, capsys):

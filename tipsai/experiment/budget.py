@@ -6,7 +6,7 @@ import math
 import time
 
 from tipsai import optim
-from tipsai.core import rng
+from tipsai.core import memory, rng
 from tipsai.core.callback import bind
 from tipsai.core.errors import require_positive
 from tipsai.core.state import TrainState
@@ -14,13 +14,14 @@ from tipsai.core.step import Step
 from tipsai.learner import Learner
 
 WARMUP_STEPS = 10  # at most, not timed: the first steps allocate memory and choose kernels
+OTHER = 1.05  # the time of a step over that of what is measured of it
 
 
 def epochs_within(learn: Learner, minutes: float) -> float:
     """The number of epochs, a fraction included, that training can take in so many minutes.
 
-    Up to ten steps warm up, then steps are timed, for at most 3% of the budget each (between half a second and ten), and
-    one validation. The model, its optimizer and the generators are left as they were.
+    Steps are timed for at most 3% of the budget (between half a second and ten), and one validation. The model, its
+    optimizer and the generators are left as they were.
 
     Args:
         learn: ready to fit.
@@ -29,16 +30,34 @@ def epochs_within(learn: Learner, minutes: float) -> float:
     require_positive("minutes", minutes)
     began = time.perf_counter()
     seconds = minutes * 60
+    a_step = seconds_a_step(learn, min(10.0, max(0.5, 0.03 * seconds)))
+    start = time.perf_counter()
+    if learn.dls.valid is not None:
+        learn.validate()
+    n_steps = len(learn.dls.train or ())
+    per_epoch = a_step * n_steps + time.perf_counter() - start
+    left = max(seconds - (time.perf_counter() - began), 0.0)
+    return max(left / per_epoch, 1 / n_steps)
+
+
+def seconds_a_step(learn: Learner, measuring: float) -> float:
+    """Of a fit as a whole, the reading of batches and what callbacks cost or save included.
+
+    Up to ten steps warm up, for as long as is measured at most.
+
+    Args:
+        learn: ready to fit; its model, optimizer and generators are left as they were.
+        measuring: seconds in which steps are timed.
+    """
     source = learn.dls.feed("train", learn.device)
     model = copy.deepcopy(learn.model)
     groups = optim.layer_groups(model, learn.splitter)
     opt = optim.build(learn.opt_spec, model, groups, [1e-6] * len(groups), learn.wd)
     st = TrainState(model, opt, learn.loss_fn, learn.device, learn.seed, 1, 1, 1)
     step, events = Step(learn.precision, learn.compute_loss, learn.output), bind(())
-    measuring = min(10.0, max(0.5, 0.03 * seconds))
     times: list[float] = []
     timed = False
-    with rng.preserved():
+    with rng.preserved(), memory.reused():  # as a fit does
         model.train()
         batches = itertools.chain.from_iterable(
             source.batches(seed=learn.seed, epoch=epoch) for epoch in itertools.count()
@@ -54,12 +73,4 @@ def epochs_within(learn: Learner, minutes: float) -> float:
             last = now
             if sum(times) > measuring:
                 break
-        start = time.perf_counter()
-        if learn.dls.valid is not None:
-            learn.validate()
-        validation = time.perf_counter() - start
-    cost = math.prod(cb.cost for cb in learn.callbacks)
-    step_seconds = sum(times) / len(times) * 1.05 * cost  # a margin for what is not a step
-    per_epoch = step_seconds * len(source) + validation
-    left = max(seconds - (time.perf_counter() - began), 0.0)
-    return max(left / per_epoch, 1 / len(source))
+    return sum(times) / len(times) * OTHER * math.prod(cb.cost for cb in learn.callbacks)

@@ -15,6 +15,9 @@ WHITENED = 2000  # pictures that the first layer's whitening is fitted to
 WD = 0.5  # of networks with batch norm that start from scratch, which want ten times the usual decay
 WD_FINE_TUNING = 0.05
 WD_OTHERS = 0.01  # with optimizers other than AdamW: the Learner's
+WIDTH = 64  # channels of the built-in network's first stage
+NARROWEST = 32  # where time is short
+PASSES = 8  # over the pictures that are worth a narrower network; tests/benchmarks/cifar.py --shapes compares
 UNET_WIDTH = 32  # of the built-in network under a U-net, whose decoder works at the picture's full size
 UNET_LR = 3.0  # factor of the rate of Muon for a U-net from scratch
 UNET_FINE_TUNING_LR = 5.0  # factor of the rates of Muon for a U-net on pre-trained weights: its decoder is new
@@ -102,6 +105,15 @@ def batch_size(size: tuple[int, int], n_items: int, masks: bool = False) -> int:
 def n_epochs(n_items: int) -> int:
     """Passes over the data: about 300,000 pictures seen, between 5 and 60 passes."""
     return int(min(60, max(5, round(300_000 / max(1, n_items)))))
+
+
+def width_within(n_epochs: float) -> int:
+    """The width of the built-in network where time allows so many passes at its usual width: fewer channels for PASSES of them.
+
+    A step's time goes with the width to the power of 1.5: its convolutions with the square, all else with the width.
+    """
+    width = WIDTH * (n_epochs / PASSES) ** (1 / 1.5)
+    return int(min(WIDTH, max(NARROWEST, width // 8 * 8)))
 
 
 def fine_tuning_epochs(n_items: int) -> int:

@@ -1,8 +1,9 @@
 """What the command line asks of pictures."""
 
+import logging
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tipsai.container import writing
-from tipsai.core.errors import DataError
+from tipsai.core.errors import DataError, require_positive
+from tipsai.experiment.budget import seconds_a_step
 from tipsai.learner import Learner
+from tipsai.vision import defaults
+from tipsai.vision.backbone import VisionModel
 from tipsai.vision.data import ImageDataLoaders
 from tipsai.vision.demo import run as demo
 from tipsai.vision.learner import vision_learner
+from tipsai.vision.models import SmallResNet
 from tipsai.vision.new import NewPictures
 from tipsai.vision.targets import in_picture
 
+log = logging.getLogger("tipsai")
 METRICS = {
     "classification": ["accuracy"],
     "multilabel": ["accuracy"],
@@ -30,8 +36,8 @@ METRICS = {
 __all__ = ["METRICS", "demo", "learner", "predict"]
 
 
-def learner(config: Mapping[str, Any]) -> Learner:
-    """A learner for a folder of pictures, as the options say."""
+def learner(config: dict[str, Any]) -> Learner:
+    """A learner for a folder of pictures, as the options say; the width that was chosen by time is added to them."""
     dls = ImageDataLoaders.from_folder(
         Path(config["data"]),
         test=config["test"],
@@ -40,16 +46,36 @@ def learner(config: Mapping[str, Any]) -> Learner:
         bs=config["bs"],
         seed=config["seed"],
     )
-    return vision_learner(
-        dls,
-        config["arch"],
-        pretrained=config["pretrained"],
-        weights=config["weights"],
-        metrics=METRICS[dls.task],
-        lr=config["lr"],
-        seed=config["seed"],
-        device=config["device"],
-    )
+
+    def made(width: int | None) -> Learner:
+        return vision_learner(
+            dls,
+            config["arch"],
+            pretrained=config["pretrained"],
+            weights=config["weights"],
+            width=width,
+            metrics=METRICS[dls.task],
+            lr=config["lr"],
+            seed=config["seed"],
+            device=config["device"],
+        )
+
+    learn = made(config["width"])
+    if not config["width"] and config.get("minutes") and _may_be_narrower(learn):
+        require_positive("--minutes", config["minutes"])
+        epoch = len(dls.train or ()) * seconds_a_step(learn, min(3.0, 0.6 * config["minutes"]))
+        config["width"] = defaults.width_within(60 * config["minutes"] / epoch)
+        if config["width"] < defaults.WIDTH:
+            log.info("a network of width %d, so that it sees each picture often enough", config["width"])
+            return made(config["width"])
+    return learn
+
+
+def _may_be_narrower(learn: Learner) -> bool:
+    """Whether the model is the built-in classifier of small pictures, without weights that fix its width."""
+    model = learn.model
+    narrower = isinstance(model, VisionModel) and any(isinstance(m, SmallResNet) for m in model.modules())
+    return narrower and not model.trained
 
 
 def predict(learn: Learner, source: str, masks: Path | None = None, tta: bool = False) -> pd.DataFrame:
