@@ -10,6 +10,7 @@ from tipsai.doctor.check import Check, Figures, Verdict
 from tipsai.doctor.context import Context, class_axis
 
 AWAY = -0.3  # cosine between where the loss pulls predictions and where their targets lie; 1 for squared errors
+FAR = 10.0  # beyond the margin of a loss of distances
 OWN = 0.99  # cosine between a row's pull in its batch and in half of it, for losses of rows one by one
 OTHERS = 1e-3  # of a row's gradient: more change than that, once other rows' targets change, is no rounding
 
@@ -63,6 +64,9 @@ def _towards(ctx: Context, pred: Tensor, y: Tensor, pull: Tensor) -> float | Non
     ways = [target - pred]
     if bool(((target == 0) | (target == 1)).all()):
         ways.append(2 * target - 1)  # logits go on beyond 0 and 1
+        apart = ctx.pull((1 - target) * FAR, y)
+        if apart is not None and not bool(apart.any()):
+            return None  # distances: what is alike (1) belongs together, and what is not apart, where the loss ends
     return max(_cosine(pull, way) for way in ways)
 
 

@@ -181,6 +181,37 @@ def _judge_alike(f: Figures) -> Iterator[Verdict]:
 ALIKE = Check("validation-scale", "data", "DA10", _alike, _judge_alike, unless=("class-mix",))
 
 
+OFTEN_THERE, TIMES, BESIDES = 0.15, 4.0, 0.02  # share of one token in validation, and over that in training
+
+
+def _same_tokens(ctx: Context) -> Figures | None:
+    """The token whose share grows most from training to validation."""
+    train, valid = ctx.sample("train"), ctx.sample("valid")
+    if ctx.tokens() is None or train is None or valid is None or train.x[0].is_floating_point():
+        return None
+    a, b = (batch.x[0].flatten() for batch in (train, valid))
+    if min(int(a.min()), int(b.min())) < 0:
+        return None
+    n = 1 + max(int(a.max()), int(b.max()))
+    shares = [torch.bincount(tokens, minlength=n).double() / len(tokens) for tokens in (a, b)]
+    token = int((shares[1] - shares[0]).argmax())
+    return {"token": token, "train": float(shares[0][token]), "valid": float(shares[1][token])}
+
+
+def _judge_same_tokens(f: Figures) -> Iterator[Verdict]:
+    if f["valid"] > OFTEN_THERE and f["valid"] > TIMES * f["train"] + BESIDES:
+        yield Verdict(
+            "warning",
+            f"token {f['token']} makes up {f['valid']:.0%} of validation and {f['train']:.1%} of training: if it stands for unknown words, the "
+            "validation texts are written otherwise than the vocabulary.",
+            f,
+            "Treat all texts alike before they become tokens (case, spelling, separators), and count unknown ones in each split.",
+        )
+
+
+SAME_TOKENS = Check("validation-tokens", "data", "LM05", _same_tokens, _judge_same_tokens, unless=("unknown-tokens",))
+
+
 # --- nothing in it --------------------------------------------------------------------------------------------------
 
 
@@ -194,6 +225,9 @@ def _constant(ctx: Context) -> Figures | None:
             continue  # a table's flags, such as for missing values
         values = channels(t) if t.is_floating_point() else t.reshape(len(t), -1)
         same = (values == values[:1]).all(0)
+        if t.is_floating_point() and t.ndim == 3 and not same.any():
+            last = t.flatten(0, 1)  # of series the features may stand last
+            same = (last == last[:1]).all(0)
         if t.is_floating_point() or (t.ndim == 2 and ctx.tokens() is None):
             dead += [name(i, j) for j in same.nonzero()[:, 0].tolist()]
             total += len(same)
@@ -275,5 +309,5 @@ def _judge_placeholders(f: Figures) -> Iterator[Verdict]:
 
 PLACEHOLDER = Check("missing-codes", "data", "DA12", _placeholders, _judge_placeholders)
 
-CHECKS = (ALIKE, CONSTANT, PLACEHOLDER)
+CHECKS = (ALIKE, SAME_TOKENS, CONSTANT, PLACEHOLDER)
 START = (SCALE,)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -140,6 +141,82 @@ def _judge_leak(f: Figures) -> Iterator[Verdict]:
 LEAK = Check("leaking-column", "data", "DA15", _leak, _judge_leak, unless=("non-finite-data",))
 
 
+# --- known only afterwards ------------------------------------------------------------------------------------------
+
+MARKED = 30  # rows in which a column has another value than mostly
+RARE = 0.5  # of all rows that are of the class that it marks, at most
+TOLD, SURE_OF = (
+    (0.3, 0.8),
+    (0.99, 0.95),
+)  # of that class's rows it marks so many, and so many of what it marks are of the class: advice, warning
+
+
+def _class_numbers(ctx: Context, y: Tensor) -> Tensor | None:
+    """Classes from 0 on, [n]; None for numbers."""
+    if y.is_floating_point() and not isinstance(ctx.plain_loss, BinaryCrossEntropy):
+        return None
+    classes: Tensor = torch.unique(y, return_inverse=True)[1]
+    return classes
+
+
+def _marks(column: Tensor, y: Tensor) -> dict[str, float] | None:
+    """How surely a column [n] that mostly has one value has another for one class only."""
+    _, at, counts = torch.unique(column, return_inverse=True, return_counts=True)
+    marked = at != counts.argmax()
+    n = int(marked.sum())
+    if not MARKED <= n <= len(column) / 2:
+        return None
+    of_class = torch.bincount(y[marked])
+    of = int(of_class.argmax())
+    return {
+        "pure": float(of_class[of]) / n,
+        "base": float((y == of).double().mean()),
+        "told": float(of_class[of] / (y == of).sum()),
+        "rows": n,
+    }
+
+
+def _grave(f: Figures) -> Literal["warning", "advice"] | None:
+    """What a column's marks amount to."""
+    for i, severity in ((1, "warning"), (0, "advice")):
+        if f["told"] >= TOLD[i] and f["pure"] >= SURE_OF[i]:
+            return severity  # type: ignore[return-value]
+    return None
+
+
+def _afterwards(ctx: Context) -> Figures | None:
+    batch = ctx.sample("train")
+    if batch is None or not batch.y or batch.y[0].ndim > 1 and batch.y[0][0].numel() != 1 or batch.n_rows < 200:
+        return None
+    y = _class_numbers(ctx, batch.y[0].reshape(-1))
+    if y is None:
+        return None
+    found = {name: _marks(column, y) for name, column in columns(ctx, batch.x).items()}
+    sure = {name: f for name, f in found.items() if f is not None and f["base"] <= RARE and _grave(f)}
+    best = max(sure, key=lambda name: sure[name]["told"], default=None)
+    return {"columns": len(found)} if best is None else {"column": best, **sure[best]}
+
+
+def _judge_afterwards(f: Figures) -> Iterator[Verdict]:
+    severity = _grave(f) if "column" in f else None
+    if severity:
+        yield Verdict(
+            severity,
+            f"input column {f['column']!r} mostly has one value; where it has another ({f['rows']:,} rows) the class is nearly always the "
+            f"same ({f['pure']:.1%}; {f['base']:.0%} of all rows are of it, and the column marks {f['told']:.0%} of those). Such a column is "
+            "often filled in only once the outcome is known.",
+            f,
+            "Leave it out unless it will be known when the model is used.",
+        )
+
+
+AFTERWARDS = Check(
+    "known-afterwards", "data", "DA15", _afterwards, _judge_afterwards, unless=("non-finite-data", "leaking-column")
+)
+
+
+# --- numbers of the items --------------------------------------------------------------------------------------------
+
 LEAST_NUMBERED = 100  # items
 
 
@@ -218,4 +295,4 @@ def _judge_shown(f: Figures) -> Iterator[Verdict]:
 
 SHOWN_TARGETS = Check("targets-in-inputs", "data", "DA15", _shown, _judge_shown)
 
-CHECKS = (SHOWN_TARGETS, LEAK, IDENTIFIER)
+CHECKS = (SHOWN_TARGETS, LEAK, AFTERWARDS, IDENTIFIER)

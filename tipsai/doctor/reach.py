@@ -53,11 +53,30 @@ def _ignored(ctx: Context) -> Figures | None:
         "ignored": len(lost),
         "varied": int(varied.sum()),
         "names": [name(0, j) for j in lost[:8]] if x.ndim == 2 else [],
+        "last steps": _last_seen(met.view(x.shape[1:])),
     }
 
 
+def _last_seen(met: Tensor) -> list[int] | None:
+    """[k, n] where of a series' n steps all of the last k are seen, and none before: a receptive field; None otherwise."""
+    if met.ndim < 2:
+        return None
+    axis = max(range(met.ndim), key=lambda i: met.shape[i])
+    seen = met.movedim(axis, 0).flatten(1).any(1)
+    k = int(seen.sum())
+    return [k, len(seen)] if bool(seen[len(seen) - k :].all()) else None
+
+
 def _judge_ignored(f: Figures) -> Iterator[Verdict]:
-    if f["ignored"] > MANY * f["varied"]:
+    field = f["last steps"]
+    if f["ignored"] > MANY * f["varied"] and field and 2 * field[0] >= field[1]:
+        yield Verdict(
+            "advice",
+            f"the model sees the last {field[0]} of {field[1]} steps: its receptive field ends there.",
+            f,
+            "More layers, larger kernels or dilations see farther back; or give it shorter series.",
+        )
+    elif f["ignored"] > MANY * f["varied"]:
         names = f" ({listing(f['names'])}{', ...' if f['ignored'] > len(f['names']) else ''})" if f["names"] else ""
         yield Verdict(
             "warning",

@@ -103,7 +103,7 @@ RATE = Check(
     "TR09",
     _rate,
     _judge_rate,
-    unless=("error", "silent-units", "zero-gradient"),
+    unless=("error", "silent-units", "zero-gradient", "steps-left-out"),
 )
 
 
@@ -244,8 +244,20 @@ def _clipped(r: Record) -> Figures | None:
     return {"share": fmean(norm > r.clip for norm in late), "median": median(late), "clip": r.clip}
 
 
+EXPLODED = 1000.0  # times the clip
+
+
 def _judge_clipped(f: Figures) -> Iterator[Verdict]:
-    if f["share"] > 0.9 and f["median"] > 10 * f["clip"]:
+    if f["median"] > EXPLODED * f["clip"]:
+        yield Verdict(
+            "warning",
+            f"gradients explode: their median norm is {f['median']:.3g}, and they are clipped to {f['clip']:.3g}; what is left is a direction, and "
+            "that of a few items.",
+            f,
+            "Look for large inputs, targets and initial weights, for sums over time or items that should be means, and for steps that a "
+            "recurrence multiplies.",
+        )
+    elif f["share"] > 0.9 and f["median"] > 10 * f["clip"]:
         yield Verdict(
             "advice",
             f"{f['share']:.0%} of the gradients were clipped, of a median norm of {f['median']:.3g} to {f['clip']:.3g}; the clip sets the step.",
@@ -255,6 +267,30 @@ def _judge_clipped(f: Figures) -> Iterator[Verdict]:
 
 
 CLIPPED = Check("always-clipped", "training", "TR12", _clipped, _judge_clipped)
+
+
+# --- steps that are left out ----------------------------------------------------------------------------------------
+
+LEFT_OUT = 0.3  # of the steps
+
+
+def _skipped(r: Record) -> Figures | None:
+    return {"skipped": r.skipped, "steps": len(r.lrs)} if r.ended and r.lrs else None
+
+
+def _judge_skipped(f: Figures) -> Iterator[Verdict]:
+    share = f["skipped"] / f["steps"]
+    if share > LEFT_OUT:
+        yield Verdict(
+            "warning",
+            f"{f['skipped']:,} of {f['steps']:,} steps were left out, and the gradients of their batches with them: each step starts from zero, so "
+            f"{share:.0%} of the data teach nothing.",
+            f,
+            f"For larger batches in parts: Learner.fit_one_cycle(n, accumulate={max(2, round(1 / max(1e-9, 1 - share)))}).",
+        )
+
+
+SKIPPED = Check("steps-left-out", "training", "TR06", _skipped, _judge_skipped)
 
 
 # --- data -----------------------------------------------------------------------------------------------------------
@@ -294,4 +330,4 @@ def _judge_starved(f: Figures) -> Iterator[Verdict]:
 
 STARVED = Check("data-starves-training", "training", "TR16", _starved, _judge_starved)
 
-CHECKS: tuple[Check, ...] = (SIZES, ACTIVATIONS, RATE, UPDATES, GRADIENTS, CLIPPED, STARVED)
+CHECKS: tuple[Check, ...] = (SIZES, ACTIVATIONS, SKIPPED, RATE, UPDATES, GRADIENTS, CLIPPED, STARVED)

@@ -47,6 +47,7 @@ class Record:
         lrs: the learning rate, one a step of this fit.
         norms: the gradient's global norm before clipping, one a step.
         clip: the norm that gradients are clipped at; None without.
+        skipped: steps that a callback left out.
         waited: seconds in which training waited for data.
         spent: seconds of steps and waiting.
         rows: the figures of the epochs.
@@ -70,6 +71,7 @@ class Record:
     lrs: list[float] = field(default_factory=list)
     norms: list[float] = field(default_factory=list)
     clip: float | None = None
+    skipped: int = 0
     waited: float = 0.0
     spent: float = 0.0
     rows: list[Row] = field(default_factory=list)
@@ -206,6 +208,7 @@ class Watch(Callback):
             self.mode = None
 
     def after_backward(self, st: TrainState) -> None:
+        self.record.skipped += st.skip_step
         if not self.due:
             return
         self.before = {}

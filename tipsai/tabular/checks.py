@@ -10,7 +10,7 @@ from tipsai.core.errors import listing
 from tipsai.data.processor import key
 from tipsai.doctor.check import Check, Figures, Verdict
 from tipsai.doctor.context import Context
-from tipsai.tabular import groups, sides
+from tipsai.tabular import groups, leaks, sides
 from tipsai.tabular.columns import Boolean, Category
 from tipsai.tabular.seen import processors, raw_rows, raw_targets, value_counts
 from tipsai.tabular.spellings import OFTEN, RATIO, same_words, typos
@@ -173,4 +173,4 @@ def _judge_unseen(f: Figures) -> Iterator[Verdict]:
 
 UNSEEN = Check("unknown-categories", "data", "TA02", _unseen, _judge_unseen, "Good 1953 for what chance gives")
 
-CHECKS = (SPELLINGS, UNSEEN, *sides.CHECKS)
+CHECKS = (SPELLINGS, UNSEEN, *leaks.CHECKS, *sides.CHECKS)
