@@ -116,7 +116,7 @@ class Walk(nn.Module):
         return self.head(h)
 
 
-@fault("always-clipped", "first-loss", epochs=4)
+@fault("gradients-in-training", "always-clipped", epochs=4)
 def a_recurrence_by_hand_that_explodes(seed):
     x = torch.randn(400, 24, 1, generator=draws(seed))
     return learner(split(x, (x.mean((1, 2)) > 0).long()), seeded(seed, lambda: Walk(1.5)), seed)

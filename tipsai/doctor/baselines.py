@@ -190,6 +190,7 @@ def _baselines(ctx: Context) -> Figures | None:
     return {
         "measure": valid.measure,
         "model": list(mean_interval(errors)),
+        "training": list(mean_interval(train.errors)),
         "baselines": {name: float(values.mean()) for name, values in rivals.items()},
         "better": {name: list(mean_interval(values - errors, level=SURE)) for name, values in rivals.items()},
         "against guessing": beats,
@@ -214,12 +215,20 @@ def _judge(f: Figures) -> Iterator[Verdict]:
         name = min(better, key=lambda name: better[name])
         value = f["baselines"][name]
         lacks = (model - value) / (guess - value)
+        trained, least, _ = f["training"]
+        under = (
+            f" Its {measure} on training items is {shown(trained)}, too: it underfits."
+            if least > value + SMALL * guess
+            else ""
+        )
         yield Verdict(
             "warning" if lacks > FAR and f["n"] >= MANY else "advice",
             f"a simple answer is better: of {f['n']:,} validation items {name} gets the {measure} {shown(value)}, the model "
-            f"{shown(model)} (guessing {shown(guess)}).",
+            f"{shown(model)} (guessing {shown(guess)}).{under}",
             f,
-            "Train longer, at a rate of learn.lr_find(), or a larger model; else keep the simple one.",
+            "A larger model, longer training, or another rate: learn.lr_find(); else keep the simple one."
+            if under
+            else "Train longer, at a rate of learn.lr_find(), or a larger model; else keep the simple one.",
         )
         return
     beaten = any(low > 0 for _, low, _ in f["against guessing"].values())

@@ -20,10 +20,13 @@ COMPARED: Mapping[str, tuple[str, ...]] = {
     "fit-few": ("first", "least"),
     "imbalance": ("largest", "smallest"),
     "input-scale": ("mean", "std", "largest"),
+    "known-afterwards": ("pure", "told", "base"),
     "leaking-column": ("power", "all others", "base"),
     "near-duplicates": ("near", "valid"),
     "no-validation": ("train", "valid"),
     "overfitting": ("best", "last"),
+    "steps-left-out": ("skipped", "steps"),
+    "validation-tokens": ("train", "valid"),
 }
 # What sets of figures are, in words.
 TITLES: Mapping[str, str] = {
