@@ -49,7 +49,7 @@ TIPS = {
         Tip(
             "TR06",
             "When the batch grows, so should the rate: by its root for Adam, in proportion for SGD.",
-            "tool: tipsai.scale_lr; default: a table's rate follows bs",
+            "tool: tipsai.scale_lr; default: a table's rate follows bs; check steps-left-out, in training, for accumulation that keeps nothing",
         ),
         Tip(
             "TR07",
@@ -181,8 +181,8 @@ TIPS = {
         Tip(
             "DA15",
             "Look for leaks: items on both sides of the split, columns that give the target away.",
-            "checks duplicates, near-duplicates, leaking-column, identifier, targets-in-inputs; "
-            "overlapping-windows; of tables groups-across-split, dates-across-split; "
+            "checks duplicates, near-duplicates, leaking-column, known-afterwards, identifier, targets-in-inputs; "
+            "overlapping-windows; of tables target-mean, groups-across-split, dates-across-split; "
             "of texts repeated-texts, leaking-words, validation-text-in-training",
         ),
         Tip(
@@ -297,7 +297,7 @@ TIPS = {
             "LM05",
             "Tokens that training never saw must get a probability near zero.",
             "default: language_model_learner masks their logits, and gives perplexity with and without unknown tokens; check unknown-tokens: "
-            "their rate in each split against what new text of the kind would have",
+            "their rate in each split against what new text of the kind would have; validation-tokens, for tokens of one's own",
         ),
         Tip(
             "TA01",

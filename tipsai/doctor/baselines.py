@@ -187,12 +187,17 @@ def _baselines(ctx: Context) -> Figures | None:
     beats = {name: list(mean_interval(values, level=SURE)) for name, values in compared.items()}
     name = {"classes": "the most frequent class", "numbers": "the mean or median"}.get(valid.kind, "the shares alone")
     rivals = {name: guess.get(valid.measure, guess.get("loss", errors)), **_rivals(ctx, train, valid)}
+    per_class = {}  # each class counts alike: what a run for rare classes cares for
+    if valid.kind == "classes":
+        ours = float(_balanced(errors, target).mean())
+        per_class = {name: float(_balanced(values, target).mean()) - ours for name, values in rivals.items()}
     return {
         "measure": valid.measure,
         "model": list(mean_interval(errors)),
         "training": list(mean_interval(train.errors)),
         "baselines": {name: float(values.mean()) for name, values in rivals.items()},
         "better": {name: list(mean_interval(values - errors, level=SURE)) for name, values in rivals.items()},
+        "better by class": per_class,
         "against guessing": beats,
         "guess": name,
         "n": len(errors),
@@ -209,7 +214,10 @@ def _judge(f: Figures) -> Iterator[Verdict]:
     better = {
         name: d
         for name, (d, _, high) in f["better"].items()
-        if high < 0 and -d > SMALL * guess and f["baselines"][name] < (1 - SMALL) * guess
+        if high < 0
+        and -d > SMALL * guess
+        and f["baselines"][name] < (1 - SMALL) * guess
+        and f.get("better by class", {}).get(name, -1.0) < 0
     }
     if better:
         name = min(better, key=lambda name: better[name])

@@ -33,6 +33,7 @@ TITLES: Mapping[str, str] = {
     "against guessing": "how much better than guessing, with intervals",
     "baselines": "what simple answers get",
     "better": "how much better than each, with intervals",
+    "better by class": "how much better than each, classes counted alike",
     "blocks": "the loss, averaged over parts of the run",
     "dead": "share of an activation's units that are silent",
     "moved most": "columns that moved most",
