@@ -12,7 +12,6 @@ training part; the test part stays closed.
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tarfile
@@ -20,11 +19,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from vision_defaults import HELD_OUT, cifar
+from vision_defaults import CIFAR, HELD_OUT, cifar
 
 from tipsai.vision import ImageDataLoaders, vision_learner
-
-DATA = Path(os.environ.get("TIPSAI_DATA", "../shared/data"))
 
 
 def compare(shapes: list[str], seeds: int) -> None:
@@ -53,7 +50,7 @@ def main() -> None:
         compare(args.shapes, args.seeds)
         return
     with tempfile.TemporaryDirectory() as place:
-        with tarfile.open(DATA / "cifar10.tgz") as archive:
+        with tarfile.open(CIFAR) as archive:
             archive.extractall(place, filter="data")
         folder = next(path.parent for path in Path(place).rglob("train") if path.is_dir())
         for seed in range(args.seeds):

@@ -11,16 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from doctor import (  # noqa: E402, F401  fill the lists
-    gallery,
-    gallery_ending,
-    gallery_losses,
-    gallery_modalities,
-    gallery_preparation,
-    gallery_reach,
-    gallery_training,
-)
-from doctor.faults import FAULTS, HEALTHY, findings  # noqa: E402
+from doctor.every import FAULTS, HEALTHY, findings  # noqa: E402
 
 from tipsai.core.text import table  # noqa: E402
 

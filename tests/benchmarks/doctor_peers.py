@@ -20,7 +20,6 @@ learner. A "-" stands where there is nothing to hand over: losses that are compu
 """
 
 import argparse
-import importlib
 import importlib.metadata
 import logging
 import math
@@ -45,7 +44,7 @@ import skorch.callbacks  # noqa: E402
 import skorch.helper  # noqa: E402
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
-from doctor.faults import FAULTS, HEALTHY, Fault, Run, findings  # noqa: E402
+from doctor.every import FAULTS, HEALTHY, Fault, Run, findings  # noqa: E402
 from fastai.callback import hook, tracker  # noqa: E402
 from fastai.callback import schedule as fastai_schedule  # noqa: E402, F401  gives Learner its fit_one_cycle
 from fastai.data.core import DataLoaders as FastaiLoaders  # noqa: E402
@@ -62,9 +61,6 @@ from tqdm import tqdm  # noqa: E402
 from tipsai import Learner, losses, optim, schedule  # noqa: E402
 from tipsai.core.text import table  # noqa: E402
 from tipsai.data.loaders import ForeignLoader  # noqa: E402
-
-for gallery in sorted((TESTS / "doctor").glob("gallery*.py")):
-    importlib.import_module(f"doctor.{gallery.stem}")  # fills the lists
 
 HEALTHY_EPOCHS, EPOCHS = 10, 3
 PATIENCE = 3  # epochs without improvement before early stopping; the same for all

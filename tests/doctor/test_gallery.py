@@ -1,16 +1,7 @@
 """Each fault of the gallery is found by its check, with little else said; healthy runs are left in peace."""
 
 import pytest
-from doctor import (  # noqa: F401  fill the lists
-    gallery,
-    gallery_ending,
-    gallery_losses,
-    gallery_modalities,
-    gallery_preparation,
-    gallery_reach,
-    gallery_training,
-)
-from doctor.faults import FAULTS, HEALTHY, findings
+from doctor.every import FAULTS, HEALTHY, findings
 
 seeds = pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 

@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from tipsai.core.errors import listing
+from tipsai.core.finding import Severity
 from tipsai.core.state import IGNORED
 from tipsai.doctor.check import Check, Figures, Verdict
 from tipsai.doctor.context import Context, columns
@@ -20,6 +20,7 @@ from tipsai.losses import BinaryCrossEntropy
 GIVEN_AWAY = {True: 0.97, False: 0.995}  # of classes, of numbers: what a column alone tells
 SURE = 0.995  # likewise, where the column may name groups
 EASY = {True: 0.99, False: 0.998}  # of classes, of numbers: told by the other columns; then a good column is no wonder
+LEAST_ROWS, MOST_CLASSES = 200, 100
 BETTER = 5.0  # times that the others together leave more untold
 
 
@@ -85,20 +86,25 @@ def _names_groups(column: Tensor) -> bool:
     return 10 < n < len(column) / 2
 
 
-def _leak(ctx: Context) -> Figures | None:
+def _one_target(ctx: Context) -> tuple[Sequence[Tensor], Tensor, bool] | None:
+    """(inputs, targets [n], whether these are classes, which count from 0 then) where each item has one target; else None."""
     batch = ctx.sample("train")
-    if batch is None or not batch.y or batch.y[0].ndim > 1 and batch.y[0][0].numel() != 1 or batch.n_rows < 200:
+    if batch is None or not batch.y or batch.y[0].ndim > 1 and batch.y[0][0].numel() != 1 or batch.n_rows < LEAST_ROWS:
         return None
     y = batch.y[0].reshape(-1)
-    classes = not y.is_floating_point() or isinstance(ctx.plain_loss, BinaryCrossEntropy)
-    if classes:
-        values, y = torch.unique(y, return_inverse=True)
-        if not 2 <= len(values) <= 100:
-            return None
-        base = float(torch.bincount(y).max()) / len(y)
-    else:
-        base = 0.0
-    table = columns(ctx, batch.x) or patches(batch.x)
+    if y.is_floating_point() and not isinstance(ctx.plain_loss, BinaryCrossEntropy):
+        return batch.x, y, False
+    values, numbered = torch.unique(y, return_inverse=True)
+    return (batch.x, numbered, True) if 2 <= len(values) <= MOST_CLASSES else None
+
+
+def _leak(ctx: Context) -> Figures | None:
+    sample = _one_target(ctx)
+    if sample is None:
+        return None
+    x, y, classes = sample
+    base = float(torch.bincount(y).max()) / len(y) if classes else 0.0
+    table = columns(ctx, x) or patches(x)
     varied = {name: column for name, column in table.items() if bool((column != column[0]).any())}
     if len(varied) < 2:
         return None
@@ -145,18 +151,8 @@ LEAK = Check("leaking-column", "data", "DA15", _leak, _judge_leak, unless=("non-
 
 MARKED = 30  # rows in which a column has another value than mostly
 RARE = 0.5  # of all rows that are of the class that it marks, at most
-TOLD, SURE_OF = (
-    (0.3, 0.8),
-    (0.99, 0.95),
-)  # of that class's rows it marks so many, and so many of what it marks are of the class: advice, warning
-
-
-def _class_numbers(ctx: Context, y: Tensor) -> Tensor | None:
-    """Classes from 0 on, [n]; None for numbers."""
-    if y.is_floating_point() and not isinstance(ctx.plain_loss, BinaryCrossEntropy):
-        return None
-    classes: Tensor = torch.unique(y, return_inverse=True)[1]
-    return classes
+# What it amounts to when of that class's rows at least so many are marked, and of the marked rows so many are of the class.
+GRAVE: tuple[tuple[Severity, float, float], ...] = (("warning", 0.8, 0.95), ("advice", 0.3, 0.99))
 
 
 def _marks(column: Tensor, y: Tensor) -> dict[str, float] | None:
@@ -176,22 +172,16 @@ def _marks(column: Tensor, y: Tensor) -> dict[str, float] | None:
     }
 
 
-def _grave(f: Figures) -> Literal["warning", "advice"] | None:
+def _grave(f: Figures) -> Severity | None:
     """What a column's marks amount to."""
-    for i, severity in ((1, "warning"), (0, "advice")):
-        if f["told"] >= TOLD[i] and f["pure"] >= SURE_OF[i]:
-            return severity  # type: ignore[return-value]
-    return None
+    return next((severity for severity, told, pure in GRAVE if f["told"] >= told and f["pure"] >= pure), None)
 
 
 def _afterwards(ctx: Context) -> Figures | None:
-    batch = ctx.sample("train")
-    if batch is None or not batch.y or batch.y[0].ndim > 1 and batch.y[0][0].numel() != 1 or batch.n_rows < 200:
+    sample = _one_target(ctx)
+    if sample is None or not sample[2]:
         return None
-    y = _class_numbers(ctx, batch.y[0].reshape(-1))
-    if y is None:
-        return None
-    found = {name: _marks(column, y) for name, column in columns(ctx, batch.x).items()}
+    found = {name: _marks(column, sample[1]) for name, column in columns(ctx, sample[0]).items()}
     sure = {name: f for name, f in found.items() if f is not None and f["base"] <= RARE and _grave(f)}
     best = max(sure, key=lambda name: sure[name]["told"], default=None)
     return {"columns": len(found)} if best is None else {"column": best, **sure[best]}

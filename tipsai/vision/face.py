@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tipsai.container import writing
-from tipsai.core.errors import DataError, require_positive
+from tipsai.core.errors import DataError
 from tipsai.experiment.budget import seconds_a_step
 from tipsai.learner import Learner
 from tipsai.vision import defaults
@@ -61,21 +61,19 @@ def learner(config: dict[str, Any]) -> Learner:
         )
 
     learn = made(config["width"])
-    if not config["width"] and config.get("minutes") and _may_be_narrower(learn):
-        require_positive("--minutes", config["minutes"])
+    if config["width"] is None and config.get("minutes") and _may_be_narrower(learn):
         epoch = len(dls.train or ()) * seconds_a_step(learn, min(3.0, 0.6 * config["minutes"]))
-        config["width"] = defaults.width_within(60 * config["minutes"] / epoch)
-        if config["width"] < defaults.WIDTH:
-            log.info("a network of width %d, so that it sees each picture often enough", config["width"])
-            return made(config["width"])
+        width = config["width"] = defaults.width_within(60 * config["minutes"] / epoch)
+        if width < defaults.WIDTH:
+            log.info("a network of width %d, so that it sees each picture often enough", width)
+            return made(width)
     return learn
 
 
 def _may_be_narrower(learn: Learner) -> bool:
     """Whether the model is the built-in classifier of small pictures, without weights that fix its width."""
     model = learn.model
-    narrower = isinstance(model, VisionModel) and any(isinstance(m, SmallResNet) for m in model.modules())
-    return narrower and not model.trained
+    return isinstance(model, VisionModel) and isinstance(model.body, SmallResNet) and not model.trained
 
 
 def predict(learn: Learner, source: str, masks: Path | None = None, tta: bool = False) -> pd.DataFrame:
