@@ -113,6 +113,11 @@ def test_where_minutes_are_few_the_network_is_narrower(monkeypatch, capsys, seco
     assert load_learner("run/model.tips").model.body.n_features == 4 * config["width"]
 
 
+def test_no_width_at_all_is_refused(capsys):
+    assert cli.main([*TRAIN, "--minutes", "0.02", "--width", "0", "--out", "run"]) == 2
+    assert "width" in capsys.readouterr().err
+
+
 def test_a_width_of_ones_own_is_kept(monkeypatch, capsys):
     monkeypatch.setattr(face, "seconds_a_step", lambda learn, measuring: 1e3)
     assert cli.main([*TRAIN, "--minutes", "0.02", "--width", "48", "--out", "run"]) == 0

@@ -279,14 +279,14 @@ def _skipped(r: Record) -> Figures | None:
 
 
 def _judge_skipped(f: Figures) -> Iterator[Verdict]:
-    share = f["skipped"] / f["steps"]
+    share, kept = f["skipped"] / f["steps"], f["steps"] - f["skipped"]
     if share > LEFT_OUT:
         yield Verdict(
             "warning",
             f"{f['skipped']:,} of {f['steps']:,} steps were left out, and the gradients of their batches with them: each step starts from zero, so "
             f"{share:.0%} of the data teach nothing.",
             f,
-            f"For larger batches in parts: Learner.fit_one_cycle(n, accumulate={max(2, round(1 / max(1e-9, 1 - share)))}).",
+            f"For larger batches in parts: learn.fit_one_cycle(n_epochs, accumulate={max(2, round(f['steps'] / kept)) if kept else 'k'}).",
         )
 
 
