@@ -214,6 +214,16 @@ def table_of_patients_split_by_patient(seed):
 
 
 @healthy
+def table_whose_rows_repeat(seed):
+    """Survey answers: a dozen kinds of rows, each with both answers."""
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame({"age": rng.choice(["young", "middle", "old"], 800), "town": rng.choice(list("abcd"), 800)})
+    chance = 0.2 + 0.5 * (frame["age"] == "old") + 0.2 * (frame["town"] == "a")
+    frame["agrees"] = np.where(rng.random(800) < chance, "yes", "no")
+    return table(TabularDataLoaders.from_df(frame, "agrees"), seed, metrics=["balanced_accuracy"])
+
+
+@healthy
 def table_of_few_uneven_rows(seed):
     frame = sales(seed, 150)
     frame["dear"] = np.where(frame["amount"] > frame["amount"].quantile(0.8), "yes", "no")
@@ -307,6 +317,15 @@ def a_part_of_the_training_text_as_validation(seed):
 @healthy
 def texts_with_topics(seed):
     return classifier(TextDataLoaders.from_df(texts(seed), "text", "topic"), seed, metrics=["accuracy"])
+
+
+@healthy
+def texts_of_which_a_fifth_is_missing(seed):
+    """Nothing tells what the missing ones are about: equal inputs, different targets."""
+    frame = texts(seed, k=2)
+    rng = np.random.default_rng(seed)
+    frame["text"] = np.where(rng.random(len(frame)) < 0.2, "", frame["text"])
+    return classifier(TextDataLoaders.from_df(frame, "text", "topic"), seed, metrics=["accuracy"])
 
 
 @healthy

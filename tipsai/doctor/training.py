@@ -45,9 +45,12 @@ def _rate(r: Record) -> Figures | None:
     middle = blocks[min(BLOCKS - 1, half // size)]
     drop = blocks[0] - blocks[-1]
     ratios = _ratios(r)
+    some = max(size, 5)
     return {
         "first": fmean(losses[: max(3, size // 4)]),
         "blocks": [round(b, 5) for b in blocks],
+        # medians: batches of one kind, such as texts of one length, may stand out at all times
+        "highest": max(median(losses[i : i + some]) for i in range(0, len(losses) - some + 1, some)),
         "noise": noise,
         "drop": drop,
         "in the first half": (blocks[0] - middle) / drop if drop > 0 else 0.0,
@@ -64,7 +67,7 @@ LEARNED = 0.25  # of the first loss: training that got below it was not too slow
 def _judge_rate(f: Figures) -> Iterator[Verdict]:
     times = f["peak"] / f["default"] if f["default"] else None
     update, blocks, first = f["update"], f["blocks"], f["first"]
-    worst, last = max(blocks), blocks[-1]
+    worst, last = f["highest"], blocks[-1]
     usual = f"lr={f['default']:.2g}, or " if times and not 0.8 < times < 1.25 else ""
     fix = f"Take {usual}what learn.lr_find() suggests."
     swung = worst > 2 * first + 3 * f["noise"]

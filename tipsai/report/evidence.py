@@ -35,6 +35,7 @@ TITLES: Mapping[str, str] = {
     "better": "how much better than each, with intervals",
     "better by class": "how much better than each, classes counted alike",
     "blocks": "the loss, averaged over parts of the run",
+    "highest": "the highest median loss of a part of the run",
     "dead": "share of an activation's units that are silent",
     "moved most": "columns that moved most",
     "norms": "norm of the gradient by layer",
