@@ -2,12 +2,13 @@
 
 MLP 32-64-64-2, batch 256, 65,536 rows in memory, fused AdamW, 1cycle, gradient clipping. The three ways alternate in
 one process; the ratios are medians over the rounds. With --doctor instead: the same, and a small language model, with the
-doctor on against off.
+doctor on against off; single ratios spread by 20% on a busy machine, so that it takes a hundred rounds to tell 3%.
 
     python tests/benchmarks/step_cost.py [--rounds 15] [--epochs 5] [--threads 2] [--doctor]
 """
 
 import argparse
+import math
 import statistics
 import time
 
@@ -75,8 +76,12 @@ def on_and_off(x, y, args):
         for i in range(args.rounds):
             took = {on: run(on) for on in ((True, False) if i % 2 else (False, True))}
             ratios.append(took[True] / took[False])
-        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-        print(f"{name}: {statistics.median(ratios):.3f} times as long with the doctor ({spread}, {args.rounds} rounds)")
+        half = 1.96 * statistics.stdev(ratios) / math.sqrt(len(ratios))
+        print(
+            f"{name}: {statistics.median(ratios):.3f} times as long with the doctor (median of {args.rounds} rounds; "
+            f"mean {statistics.mean(ratios):.3f} ± {half:.3f})",
+            flush=True,
+        )
 
 
 def seconds(run):

@@ -170,6 +170,7 @@ class Watch(Callback):
         self.mode: _Activations | None = None
         self.due = self.compiled = False
         self.every, self.mark, self.judged = EVERY, 0.0, 0
+        self.waited = self.spent = 0.0  # since the record was brought up to date
 
     def before_fit(self, st: TrainState) -> None:
         self.record = Record(clip=st.clip, default_lr=self.default_lr)
@@ -179,7 +180,7 @@ class Watch(Callback):
         step = max(1, -(-len(names) // MOST_LAYERS))
         self.chosen = {name: named[name] for name in dict.fromkeys([*names[::step], *names[-1:]])}
         self.every = max(1, min(EVERY, st.n_steps // FEWEST), st.n_steps // LOOKS)
-        self.judged = 0
+        self.judged, self.waited, self.spent = 0, 0.0, 0.0
         # a compiled model would be compiled anew for the sake of a look
         self.compiled = any(
             type(m).__name__ == "OptimizedModule" or getattr(m, "_compiled_call_impl", None) for m in st.model.modules()
@@ -191,10 +192,11 @@ class Watch(Callback):
     def before_batch(self, st: TrainState) -> None:
         if st.micro:
             return
-        now = time.perf_counter()
-        self.record.waited += now - self.mark
-        self.due = st.step % self.every == self.every - 1
-        if self.due and not self.compiled:
+        self.waited += time.perf_counter() - self.mark
+        if (st.step + 1) % self.every:
+            return
+        self.due = True
+        if not self.compiled:
             self.mode = _Activations(self.record)
             self.mode.__enter__()  # type: ignore[no-untyped-call]
 
@@ -208,7 +210,8 @@ class Watch(Callback):
             self.mode = None
 
     def after_backward(self, st: TrainState) -> None:
-        self.record.skipped += st.skip_step
+        if st.skip_step:
+            self.record.skipped += 1
         if not self.due:
             return
         self.before = {}
@@ -228,10 +231,12 @@ class Watch(Callback):
                 self.record.sizes.setdefault(name, []).append(size)
             self.before, self.due = {}, False
         now = time.perf_counter()
-        self.record.spent += now - self.mark
+        self.spent += now - self.mark
         self.mark = now
 
     def after_log(self, st: TrainState) -> None:
+        self.record.waited, self.waited = self.record.waited + self.waited, 0.0
+        self.record.spent, self.spent = self.record.spent + self.spent, 0.0
         self.record.losses.extend(st.losses)
         self.record.norms.extend(st.norms)
         self.record.lrs.extend(st.rates)
