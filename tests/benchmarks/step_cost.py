@@ -67,18 +67,18 @@ def language(doctor, n_steps=150):
 
 
 def on_and_off(x, y, args):
-    for name, run in (
-        ("small network", lambda on: watched(x, y, args.epochs, on)),
-        ("small language model", language),
+    for name, n_rounds, run in (
+        ("small network", args.rounds, lambda on: watched(x, y, args.epochs, on)),
+        ("small language model", -(-args.rounds // 4), language),  # its steps are long, and so spread less
     ):
         run(True)
         ratios = []
-        for i in range(args.rounds):
+        for i in range(n_rounds):
             took = {on: run(on) for on in ((True, False) if i % 2 else (False, True))}
             ratios.append(took[True] / took[False])
         half = 1.96 * statistics.stdev(ratios) / math.sqrt(len(ratios))
         print(
-            f"{name}: {statistics.median(ratios):.3f} times as long with the doctor (median of {args.rounds} rounds; "
+            f"{name}: {statistics.median(ratios):.3f} times as long with the doctor (median of {n_rounds} rounds; "
             f"mean {statistics.mean(ratios):.3f} ± {half:.3f})",
             flush=True,
         )
