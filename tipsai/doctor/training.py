@@ -91,10 +91,11 @@ def _judge_rate(f: Figures) -> Iterator[Verdict]:
     tiny = update is not None and update < 1e-4
     if slow and ((times is not None and times < 0.2) or tiny):
         by = f"a {1 / times:.0f}th of the default" if times and times < 0.5 else "by its effect"
+        steady = last < first and f["in the first half"] < 0.75
         yield Verdict(
             "warning",
-            f"the learning rate is too low ({f['peak']:.2g}, {by}): the loss fell from {first:.3g} to {last:.3g}, and as fast in the second "
-            "half of the way as in the first.",
+            f"the learning rate is too low ({f['peak']:.2g}, {by}): the loss went from {first:.3g} to {last:.3g}"
+            + (", as fast in the second half of the way as in the first." if steady else "."),
             f,
             fix,
         )
