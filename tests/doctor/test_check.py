@@ -3,6 +3,7 @@
 import random
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from doctor.faults import blobs, learner, mlp, split
@@ -13,6 +14,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from tipsai import DataLoaders
 from tipsai.data.block import CategoryBlock, DataBlock
 from tipsai.doctor import CHECKS, Check, Findings, Verdict
+from tipsai.doctor.context import blank
+from tipsai.text import TextDataLoaders, text_classifier_learner
 
 
 def run(seed=0, **options):
@@ -212,3 +215,24 @@ def test_a_last_layer_that_starts_at_zero_is_no_rectifier():
     nn.init.zeros_(model[2].weight)
     nn.init.zeros_(model[2].bias)
     assert "outputs" not in [f.code for f in learner(split(*line(0)), model, 0).check(progress=False)]
+
+
+def test_rows_that_say_nothing_are_blank():
+    table = torch.tensor([[0.0] * 6, [3.0] * 6, [0.0] * 5 + [1.0]])
+    codes = torch.tensor([[7, 7], [7, 7], [7, 7]])
+    assert blank((table, codes)).tolist() == [True, True, False]
+    assert blank((table, codes, torch.empty(3, 0))).tolist() == [True, True, False]
+    assert blank((table,)).tolist() == [False] * 3, "few numbers may be alike by chance"
+    assert blank((table, torch.tensor([[1, 2], [5, 5], [5, 5]]))).tolist() == [False, True, False]
+
+
+def test_what_is_sent_through_the_model_is_no_batch_of_empty_texts():
+    """Batches of texts hold texts of about one length, so that empty ones come together."""
+    words = "the a of quick brown fox jumps over lazy dog".split()
+    rng = np.random.default_rng(0)
+    full = [" ".join(rng.choice(words[:5] if i % 2 else words[5:], 12)) for i in range(200)]
+    texts = pd.DataFrame({"text": [*full, *[""] * 120], "label": ["a" if i % 2 else "b" for i in range(320)]})
+    for seed in range(6):
+        dls = TextDataLoaders.from_df(texts, "text", "label", seed=seed)
+        learn = text_classifier_learner(dls, seed=seed, device="cpu")
+        assert not {"zero-gradient", "fit-few"} & {f.code for f in learn.check(progress=False)}

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import hashlib
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ SAMPLE_BYTES = 1 << 27  # at most
 SAMPLE_SECONDS = 2.0  # of reading; what has come by then is the sample
 ROWS, FEWEST = 128, 32  # of a batch that is sent through the model
 LARGE = 1 << 21  # numbers in its inputs: of larger items fewer are sent
+AMONG = 8  # batches among which one is looked for that says something
+BLANK = 8  # numbers of a row, at least, that is called blank
 
 
 @dataclass(slots=True)
@@ -91,11 +94,14 @@ class Context:
         return feed.batches(seed=self.seed, epoch=epoch)
 
     def batch(self, split: str = "train") -> Batch | None:
-        """The first rows of an epoch, as the run gets them; None without that split."""
+        """The first rows of an epoch that say something, as the run gets them; None without that split."""
         if self.loader(split) is None:
             return None
         if split not in self.kept:
-            first = next(self.fed(split))
+            batches = itertools.islice(self.fed(split), AMONG)
+            first = next(batches)
+            if _constant(first):  # perhaps empty texts, where those of one length come together
+                first = next((batch for batch in batches if not _constant(batch)), first)
             numbers = sum(t[:1].numel() for t in first.x)
             self.kept[split] = rows(first, min(ROWS, max(FEWEST, LARGE // max(1, numbers))))
         return self.kept[split]  # type: ignore[no-any-return]
@@ -226,6 +232,22 @@ def optimizer_of(
 def rows(batch: Batch, n: int) -> Batch:
     """The first n rows."""
     return Batch(tuple(t[:n] for t in batch.x), tuple(t[:n] for t in batch.y))
+
+
+def blank(x: Sequence[Tensor]) -> Tensor:
+    """Bool [n]: whether a row says nothing, such as an empty text: each of its tensors holds one value throughout.
+
+    Rows of less than BLANK numbers are not called blank.
+    """
+    flat = [t.reshape(len(t), -1) for t in x if t.numel()]
+    if sum(t.shape[1] for t in flat) < BLANK:
+        return torch.zeros(len(x[0]), dtype=torch.bool)
+    return torch.stack([(t == t[:, :1]).all(1) for t in flat]).all(0)
+
+
+def _constant(batch: Batch) -> bool:
+    """Whether one of the inputs holds one value throughout."""
+    return any(bool((t == t.flatten()[:1]).all()) for t in batch.x)
 
 
 def columns(ctx: Context, x: Sequence[Tensor], most: int = 2000) -> dict[str, Tensor]:

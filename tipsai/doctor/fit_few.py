@@ -10,11 +10,10 @@ from torch import Tensor, nn
 from tipsai.core import modes
 from tipsai.core.state import Batch
 from tipsai.doctor.check import Check, Figures, Verdict
-from tipsai.doctor.context import Context, digests
+from tipsai.doctor.context import Context, blank, digests
 
 N = 8  # examples
 AMONG = 4  # times as many are looked at for those that can be told apart
-FEWEST = 8  # numbers of an input that is called blank where all are the same, such as an empty text
 SECONDS = 3.0  # at most
 STEPS = 300
 CREPT = (30.0, 300.0)  # times the run's own rate, tried where that hardly moved the loss
@@ -37,9 +36,8 @@ def _few(ctx: Context) -> Figures | None:
 def _distinct(x: Sequence[Tensor]) -> list[int]:
     """The rows that can be told apart: no second one with the same inputs, whose target may differ, and none that is blank."""
     found: dict[bytes, int] = {}
-    for i, digest in enumerate(digests(x)):
-        blank = sum(t[i].numel() for t in x) >= FEWEST and all(bool((t[i] == t[i].flatten()[:1]).all()) for t in x)
-        if not blank:
+    for i, (digest, empty) in enumerate(zip(digests(x), blank(x).tolist(), strict=True)):
+        if not empty:
             found.setdefault(digest, i)
     return list(found.values())
 
