@@ -186,6 +186,12 @@ TIPS = {
             "of texts repeated-texts, leaking-words, validation-text-in-training",
         ),
         Tip(
+            "DA16",
+            "Read data by several workers, ahead of the training.",
+            "default: ImageDataLoaders.from_folder(n_workers=None), by the processors at hand; batches lie in pinned memory, and the next one is "
+            "copied to the device during a step",
+        ),
+        Tip(
             "DA17",
             "Augment pictures: flips, rotation, crops, brightness and contrast.",
             "default: ImageDataLoaders(aug='auto'), by the size of the pictures; tool: tipsai.vision.Augmentation",
