@@ -68,8 +68,8 @@ def language(doctor, n_steps=150):
 
 def on_and_off(x, y, args):
     for name, n_rounds, run in (
-        ("small network", args.rounds, lambda on: watched(x, y, args.epochs, on)),
-        ("small language model", -(-args.rounds // 4), language),  # its steps are long, and so spread less
+        ("small network", max(2, args.rounds), lambda on: watched(x, y, args.epochs, on)),
+        ("small language model", max(2, args.rounds // 4), language),  # its steps are long, and so spread less
     ):
         run(True)
         ratios = []

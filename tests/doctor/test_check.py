@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from tipsai import DataLoaders
 from tipsai.data.block import CategoryBlock, DataBlock
 from tipsai.doctor import CHECKS, Check, Findings, Verdict
-from tipsai.doctor.context import blank
+from tipsai.doctor.fit_few import blank
 from tipsai.text import TextDataLoaders, text_classifier_learner
 
 

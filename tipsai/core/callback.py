@@ -92,6 +92,26 @@ def bind(callbacks: Iterable[Callback]) -> Events:
     )
 
 
+def fire(listeners: tuple[Listener, ...], st: TrainState) -> None:
+    for listen in listeners:
+        listen(st)
+
+
+def fire_all(listeners: tuple[Listener, ...], st: TrainState) -> None:
+    """Every after_fit runs, even if one fails. The first failure is raised, unless an error ended training: that one stands."""
+    errors = []
+    for listen in listeners:
+        try:
+            listen(st)
+        except Exception as error:  # kept, and raised below
+            errors.append(error)
+    if st.error is not None:
+        for failure in errors:
+            st.error.add_note(f"after_fit failed too: {type(failure).__name__}: {failure}")
+    elif errors:
+        raise errors[0]
+
+
 def _check(cb: Callback) -> None:
     if not isinstance(cb, Callback):
         hint = " Give an instance, not the class." if isinstance(cb, type) else " Derive it from tipsai.Callback."

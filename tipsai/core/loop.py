@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 
 from tipsai.core import modes
-from tipsai.core.callback import Events
+from tipsai.core.callback import Events, fire, fire_all
 from tipsai.core.errors import DataError
 from tipsai.core.fetch import fetch
 from tipsai.core.state import Batch, BatchSource, Row, TrainState
@@ -34,7 +34,7 @@ def train(
         DataError: the source gave fewer batches than its length says.
     """
     try:
-        _fire(events.before_fit, st)
+        fire(events.before_fit, st)
         # A run that goes on from its last step has still to judge the epoch which that step ended.
         while (st.step < st.n_steps or st.step_in_epoch) and not st.stop_reason:
             if _epoch(st, source, events, step, accumulate):
@@ -43,20 +43,20 @@ def train(
                 st.epoch, st.step_in_epoch = st.epoch + 1, 0
                 st.objective_sum = st.objective_weight = 0.0
                 st.history.append(st.row)
-                _fire(events.after_epoch, st)
+                fire(events.after_epoch, st)
     except BaseException as error:
         st.error = error
         raise
     finally:
         st.batch = st.pred = st.loss = None
-        _fire_all(events.after_fit, st)
+        fire_all(events.after_fit, st)
 
 
 def _epoch(st: TrainState, source: BatchSource, events: Events, step: Step, accumulate: int) -> bool:
     """Runs one epoch, or what is left of it; True if it came to its end."""
     modes.train(st.model)
     st.weights = {name: t.detach().clone() for name, t in st.model.state_dict().items()}
-    _fire(events.before_epoch, st)
+    fire(events.before_epoch, st)
     left = st.step < st.n_steps  # False in a run that goes on from its last step
     start = st.step_in_epoch * accumulate
     batches = source.batches(seed=st.seed, epoch=st.total_epoch, start=start) if left else iter(())
@@ -70,12 +70,12 @@ def _epoch(st: TrainState, source: BatchSource, events: Events, step: Step, accu
                 listen(st)
             if time.perf_counter() - last > FETCH_SECONDS:
                 fetch(st)
-                _fire(events.after_log, st)
+                fire(events.after_log, st)
                 last = time.perf_counter()
             if st.stop_reason or st.step == st.n_steps:
                 break
     fetch(st)
-    _fire(events.after_log, st)
+    fire(events.after_log, st)
     ended = st.step_in_epoch == st.steps_per_epoch or st.step == st.n_steps
     if not ended and not st.stop_reason:
         raise DataError(
@@ -92,23 +92,3 @@ def _groups(batches: Iterator[Batch], n: int) -> Generator[tuple[Batch, ...]]:
     finally:
         if isinstance(batches, Generator):
             batches.close()
-
-
-def _fire(listeners: tuple[Callable[[TrainState], None], ...], st: TrainState) -> None:
-    for listen in listeners:
-        listen(st)
-
-
-def _fire_all(listeners: tuple[Callable[[TrainState], None], ...], st: TrainState) -> None:
-    """Every after_fit runs, even if one fails. The first failure is raised, unless an error ended training: that one stands."""
-    errors = []
-    for listen in listeners:
-        try:
-            listen(st)
-        except Exception as error:  # kept, and raised below
-            errors.append(error)
-    if st.error is not None:
-        for failure in errors:
-            st.error.add_note(f"after_fit failed too: {type(failure).__name__}: {failure}")
-    elif errors:
-        raise errors[0]

@@ -25,7 +25,6 @@ SAMPLE_SECONDS = 2.0  # of reading; what has come by then is the sample
 ROWS, FEWEST = 128, 32  # of a batch that is sent through the model
 LARGE = 1 << 21  # numbers in its inputs: of larger items fewer are sent
 AMONG = 8  # batches among which one is looked for that says something
-BLANK = 8  # numbers of a row, at least, that is called blank
 
 
 @dataclass(slots=True)
@@ -232,17 +231,6 @@ def optimizer_of(
 def rows(batch: Batch, n: int) -> Batch:
     """The first n rows."""
     return Batch(tuple(t[:n] for t in batch.x), tuple(t[:n] for t in batch.y))
-
-
-def blank(x: Sequence[Tensor]) -> Tensor:
-    """Bool [n]: whether a row says nothing, such as an empty text: each of its tensors holds one value throughout.
-
-    Rows of less than BLANK numbers are not called blank.
-    """
-    flat = [t.reshape(len(t), -1) for t in x if t.numel()]
-    if sum(t.shape[1] for t in flat) < BLANK:
-        return torch.zeros(len(x[0]), dtype=torch.bool)
-    return torch.stack([(t == t[:, :1]).all(1) for t in flat]).all(0)
 
 
 def _constant(batch: Batch) -> bool:

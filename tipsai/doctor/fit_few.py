@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from tipsai.core import modes
 from tipsai.core.state import Batch
 from tipsai.doctor.check import Check, Figures, Verdict
-from tipsai.doctor.context import Context, blank, digests
+from tipsai.doctor.context import Context, digests
 
 N = 8  # examples
 AMONG = 4  # times as many are looked at for those that can be told apart
+BLANK = 8  # numbers of a row, at least, that is called blank
 SECONDS = 3.0  # at most
 STEPS = 300
 CREPT = (30.0, 300.0)  # times the run's own rate, tried where that hardly moved the loss
@@ -40,6 +41,17 @@ def _distinct(x: Sequence[Tensor]) -> list[int]:
         if not empty:
             found.setdefault(digest, i)
     return list(found.values())
+
+
+def blank(x: Sequence[Tensor]) -> Tensor:
+    """Bool [n]: whether a row says nothing, such as an empty text: each of its tensors holds one value throughout.
+
+    Rows of less than BLANK numbers are not called blank.
+    """
+    flat = [t.reshape(len(t), -1) for t in x if t.numel()]
+    if sum(t.shape[1] for t in flat) < BLANK:
+        return torch.zeros(len(x[0]), dtype=torch.bool)
+    return torch.stack([(t == t[:, :1]).all(1) for t in flat]).all(0)
 
 
 def _learned(ctx: Context, batch: Batch) -> Figures:
