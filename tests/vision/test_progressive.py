@@ -5,6 +5,7 @@ import pytest
 
 from tipsai import Callback
 from tipsai.core.errors import SettingError
+from tipsai.experiment import budget
 from tipsai.vision import Augmentation, ImageDataLoaders, vision_learner
 from tipsai.vision.progressive import Progressive
 
@@ -47,8 +48,19 @@ def test_an_error_leaves_the_whole_size():
     assert learn.dls.augment.training is learn.dls.augment.plain
 
 
-def test_time_budgets_know_what_it_saves():
-    assert Progressive(lambda: None, 0.75, 0.5).cost == pytest.approx(1 - 0.5 * (1 - 0.75**2))
+def test_time_budgets_measure_both_sizes(monkeypatch):
+    learn = made()
+    monkeypatch.setattr(budget, "_timed", lambda step, st, batches, measuring: float(next(batches).x[0][0, 0].numel()))
+    assert budget.seconds_a_step(learn, 1.0) == pytest.approx(budget.OTHER * (12 * 18 + 16 * 24) / 2)
+    assert learn.dls.augment.training is learn.dls.augment.plain
+
+
+def test_a_budget_that_ends_in_an_error_leaves_the_whole_size(monkeypatch):
+    learn = made()
+    monkeypatch.setattr(budget, "_timed", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        budget.seconds_a_step(learn, 1.0)
+    assert learn.dls.augment.training is learn.dls.augment.plain
 
 
 @pytest.mark.parametrize("name", ["scale", "share"])

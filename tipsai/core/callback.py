@@ -38,7 +38,9 @@ class Callback:
     """
 
     order: int = 0
-    cost: float = 1.0  # of a fit's steps, over that of as many without this callback; time budgets multiply by it
+    stages: tuple[
+        float, ...
+    ] = ()  # shares of a fit's epochs after which steps cost something else; time budgets measure each
 
     def before_fit(self, st: TrainState) -> None: ...
     def before_epoch(self, st: TrainState) -> None: ...

@@ -2,17 +2,19 @@
 
 import copy
 import itertools
-import math
 import time
+from collections.abc import Iterator
 
 from tipsai import optim
 from tipsai.core import memory, rng
-from tipsai.core.callback import bind
+from tipsai.core.callback import bind, fire, fire_all
 from tipsai.core.errors import require_positive
-from tipsai.core.state import TrainState
+from tipsai.core.state import Batch, TrainState
 from tipsai.core.step import Step
 from tipsai.learner import Learner
 
+NO_EVENTS = bind(())
+EPOCHS = 1000  # of the fit whose stages are timed: enough to begin each where it would
 WARMUP_STEPS = 10  # at most, not timed: the first steps allocate memory and choose kernels
 OTHER = 1.05  # the time of a step over that of what is measured of it
 
@@ -41,9 +43,9 @@ def epochs_within(learn: Learner, minutes: float) -> float:
 
 
 def seconds_a_step(learn: Learner, measuring: float) -> float:
-    """Of a fit as a whole, the reading of batches and what callbacks cost or save included.
+    """The mean over a fit: the reading of batches included, and stages in which callbacks make steps cheaper.
 
-    Up to ten steps warm up, for as long as is measured at most.
+    Up to ten steps a stage warm up, for as long as is measured at most.
 
     Args:
         learn: ready to fit; its model, optimizer and generators are left as they were.
@@ -53,24 +55,40 @@ def seconds_a_step(learn: Learner, measuring: float) -> float:
     model = copy.deepcopy(learn.model)
     groups = optim.layer_groups(model, learn.splitter)
     opt = optim.build(learn.opt_spec, model, groups, [1e-6] * len(groups), learn.wd)
-    st = TrainState(model, opt, learn.loss_fn, learn.device, learn.seed, 1, 1, 1)
-    step, events = Step(learn.precision, learn.compute_loss, learn.output), bind(())
-    times: list[float] = []
-    timed = False
+    st = TrainState(model, opt, learn.loss_fn, learn.device, learn.seed, EPOCHS, 1, 1)
+    step = Step(learn.precision, learn.compute_loss, learn.output)
+    staged = bind(cb for cb in learn.callbacks if cb.stages)
+    starts = sorted({0.0, *(start for cb in learn.callbacks for start in cb.stages)})
+    mean = 0.0
     with rng.preserved(), memory.reused():  # as a fit does
         model.train()
-        batches = itertools.chain.from_iterable(
-            source.batches(seed=learn.seed, epoch=epoch) for epoch in itertools.count()
-        )
-        first = last = time.perf_counter()
-        for i, batch in enumerate(batches):
-            step(st, (batch,), events)
-            float(st.pending_losses[-1])  # waits for the device, so that the whole step is timed
-            now = time.perf_counter()
-            if timed:
-                times.append(now - last)  # reading the batch included
-            timed = timed or i + 1 >= WARMUP_STEPS or (i > 0 and now - first > measuring)
-            last = now
-            if sum(times) > measuring:
-                break
-    return sum(times) / len(times) * OTHER * math.prod(cb.cost for cb in learn.callbacks)
+        fire(staged.before_fit, st)
+        try:
+            for start, end in itertools.pairwise([*starts, 1.0]):
+                st.epoch = round(start * EPOCHS)
+                fire(staged.before_epoch, st)
+                batches = itertools.chain.from_iterable(
+                    source.batches(seed=learn.seed, epoch=epoch) for epoch in itertools.count()
+                )
+                mean += (end - start) * _timed(step, st, batches, measuring / len(starts))
+        finally:
+            fire_all(staged.after_fit, st)
+    return mean * OTHER
+
+
+def _timed(step: Step, st: TrainState, batches: Iterator[Batch], measuring: float) -> float:
+    """Seconds a step, the reading of its batch included, after up to WARMUP_STEPS or `measuring` seconds to warm up."""
+    times: list[float] = []
+    timed = False
+    first = last = time.perf_counter()
+    for i, batch in enumerate(batches):
+        step(st, (batch,), NO_EVENTS)
+        float(st.pending_losses[-1])  # waits for the device, so that the whole step is timed
+        now = time.perf_counter()
+        if timed:
+            times.append(now - last)
+        timed = timed or i + 1 >= WARMUP_STEPS or (i > 0 and now - first > measuring)
+        last = now
+        if sum(times) > measuring:
+            break
+    return sum(times) / len(times)
