@@ -35,6 +35,16 @@ def test_the_small_matrix_gives_what_the_whole_gives(rows, columns, decades, see
     torch.testing.assert_close(muon._directly(x, 5).double(), whole, atol=2e-3, rtol=0)
 
 
+def test_bf16_rounds_each_step_once():
+    g = torch.Generator().manual_seed(0)
+    left, right = (torch.linalg.qr(torch.randn(n, 128, generator=g, dtype=torch.double))[0] for n in (128, 1152))
+    x = ((left * torch.arange(1, 129) ** -0.5) @ right.T)[None]
+    x /= torch.linalg.matrix_norm(x)
+    whole = muon._directly(x, 5)
+    error = torch.linalg.norm(muon._directly(x.bfloat16(), 5).double() - whole) / torch.linalg.norm(whole)
+    assert error < 0.015  # 0.032 when each product and sum was rounded by itself
+
+
 def test_matrices_are_turned_alike_together_and_alone():
     m = torch.randn(3, 5, 9, generator=torch.Generator().manual_seed(0))
     for one, turned in zip(m, orthogonal(m), strict=True):

@@ -92,7 +92,8 @@ def _directly(x: Tensor, steps: int) -> Tensor:
     a, b, c = COEFFICIENTS
     for _ in range(steps):
         gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
+        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.baddbmm(x, factor, x, beta=a)  # rounded once where a * x + factor @ x is rounded three times
     return x
 
 
