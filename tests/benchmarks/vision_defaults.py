@@ -38,7 +38,7 @@ ALTERNATIVES = {
     "AdamW": {"opt": "adamw"},
     "decay 0.05": {"wd": 0.05},
     "decay 1": {"wd": 1.0},
-    "not growing": {"progressive": False},
+    "growing": {"progressive": True},
     "shift 1/8": {"aug": Augmentation.small(translate=1 / 8)},
     "no shift": {"aug": Augmentation.small(translate=0.0)},
     "erase 0.5": {"aug": Augmentation.small(erase=0.5)},

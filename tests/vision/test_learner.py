@@ -14,6 +14,7 @@ from tipsai.core.errors import DataError, SettingError
 from tipsai.doctor import CHECKS
 from tipsai.vision import Augmentation, ImageDataLoaders, vision_learner
 from tipsai.vision.models import SmallResNet
+from tipsai.vision.progressive import Progressive
 
 SMALL = {"width": 8, "seed": 1, "device": "cpu"}
 
@@ -45,6 +46,16 @@ def test_it_learns(trained):
 def test_the_first_loss_is_that_of_knowing_nothing(trained):
     learn = vision_learner(trained.dls, **SMALL)
     assert learn.validate()["valid_loss"] == pytest.approx(np.log(2), rel=0.2)
+
+
+@pytest.mark.parametrize("n, bs, factor", [(800, 64, 1.0), (2000, 128, 1.0), (34_000, 256, 2**0.5)])
+def test_many_small_pictures_come_in_larger_batches_at_a_higher_rate(n, bs, factor):
+    x, y = np.random.default_rng(0).integers(0, 256, (34_000, 8, 8), dtype=np.uint8), np.arange(34_000) % 2
+    dls = ImageDataLoaders.from_arrays((x[:n], y[:n]), (x[:8], y[:8]))
+    learn = vision_learner(dls, **SMALL)
+    assert dls.bs == bs and not any(isinstance(cb, Progressive) for cb in learn.callbacks)
+    given = vision_learner(ImageDataLoaders.from_arrays((x[:2000], y[:2000]), 0, bs=128), **SMALL)
+    assert learn.lr == pytest.approx(factor * given.lr, rel=1e-3)
 
 
 def test_the_same_seed_gives_the_same_run():

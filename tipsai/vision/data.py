@@ -274,8 +274,10 @@ class ImageDataLoaders(DataLoaders):
         if made.task == "classification" and y_block.n_out == 1:
             raise DataError(f"all pictures are of the class {train.targets[0]!r}; expected at least two classes.")
         made.blocks = (x_block, y_block)
-        made.base_bs = defaults.batch_size(x_block.size, len(train), made.task == "segmentation")
-        made._load(readable, options.get("bs"), options.get("n_workers"))
+        usual_bs = defaults.batch_size(x_block.size, len(train), made.task == "segmentation")
+        made.base_bs = min(usual_bs, defaults.BASE_BS)
+        bs = options.get("bs")
+        made._load(readable, usual_bs if bs is None else check_bs(bs), options.get("n_workers"))
         made.n_epochs = defaults.n_epochs(len(train))
         made._transform()
         made._say(readable)
@@ -324,13 +326,11 @@ class ImageDataLoaders(DataLoaders):
             log.warning("%s", self.findings[-1])
         return made
 
-    def _load(self, readable: Mapping[str, Part], bs: int | None, n_workers: int | None) -> None:
+    def _load(self, readable: Mapping[str, Part], bs: int, n_workers: int | None) -> None:
         assert self.blocks is not None
         self.items = {name: part.items for name, part in readable.items()}
         self.targets = {name: part.targets for name, part in readable.items()}
         workers = default_workers() if n_workers is None else n_workers
-        assert self.base_bs is not None
-        bs = self.base_bs if bs is None else check_bs(bs)
         for name, part in readable.items():
             training = name == "train"
             at_once = bs if training else 2 * bs  # no gradients are kept

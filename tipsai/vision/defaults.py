@@ -16,13 +16,14 @@ WD = 0.5  # of networks with batch norm that start from scratch, which want ten 
 WD_FINE_TUNING = 0.05
 WD_OTHERS = 0.01  # with optimizers other than AdamW: the Learner's
 WIDTH = 64  # channels of the built-in network's first stage
+BASE_BS = 128  # batch size at most that the rate is given for
+MANY = 32_768  # small pictures, of which batches of 256 gave better models in less time
 NARROWEST = 32  # where time is short
 PASSES = 8  # over the pictures that are worth a narrower network; tests/benchmarks/cifar.py --shapes compares
 UNET_WIDTH = 32  # of the built-in network under a U-net, whose decoder works at the picture's full size
 UNET_LR = 3.0  # factor of the rate of Muon for a U-net from scratch
 UNET_FINE_TUNING_LR = 5.0  # factor of the rates of Muon for a U-net on pre-trained weights: its decoder is new
 PROBED = 5000  # pictures that a fresh head on a pre-trained body is fitted to
-GROWS_FROM = 24  # pixels; smaller pictures are too small to begin smaller still
 HEAD_LR = 2e-3  # of a fresh head on pre-trained weights: fast.ai's
 LARGE_SIDE = 224  # pixels, of larger pictures: what most backbones were trained on
 
@@ -35,16 +36,15 @@ class Training:
     mixup: float = field(default=0.0, metadata={"source": "TR03"})
     cutmix: float = field(default=0.0, metadata={"source": "TR03"})
     label_smoothing: float = field(default=0.0, metadata={"source": "Szegedy et al. 1512.00567; chosen by ablation"})
-    progressive: bool = field(default=False, metadata={"source": "DA03"})
+    progressive: bool = field(default=False, metadata={"source": "DA03; off by ablation"})
 
 
-def training(arch: Any, task: str, side: int, trained: bool, own_loss: bool) -> Training:
+def training(arch: Any, task: str, trained: bool, own_loss: bool) -> Training:
     """How a network is trained.
 
     Args:
         arch: its name, or a module.
         task: what the pictures are for.
-        side: of what the model sees, the shorter one, in pixels.
         trained: whether the network brings trained weights.
         own_loss: whether the loss is the user's.
     """
@@ -52,7 +52,6 @@ def training(arch: Any, task: str, side: int, trained: bool, own_loss: bool) -> 
     return Training(
         opt="muon" if (small and not trained) or task == "segmentation" else "adamw",
         label_smoothing=0.1 if task == "classification" and not own_loss else 0.0,
-        progressive=small and task != "segmentation" and side >= GROWS_FROM,
     )
 
 
@@ -94,11 +93,13 @@ def valid_share(n_items: int, n_classes: int = 0) -> float:
 
 
 def batch_size(size: tuple[int, int], n_items: int, masks: bool = False) -> int:
-    """Pictures a batch: 128 small ones, 64 larger ones, 16 with masks, fewer where an epoch would have less than eight batches.
+    """Pictures a batch: 128 small ones, or 256 of MANY; 64 larger ones; 16 with masks.
 
-    Of a mask every pixel is an example, so that few pictures make a good gradient.
+    Fewer where an epoch would have less than eight batches. Of a mask every pixel is an example, so that few pictures make
+    a good gradient.
     """
-    most = 16 if masks else 128 if max(size) <= SMALL else 64
+    small = 256 if n_items >= MANY else 128
+    most = 16 if masks else small if max(size) <= SMALL else 64
     return max(8, min(most, 1 << int(math.log2(max(1.0, n_items / 8)))))
 
 

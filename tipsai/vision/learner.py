@@ -75,8 +75,7 @@ def vision_learner(
         cutmix: alpha of CutMix; off by default. With both, half of the batches are cut.
         label_smoothing: share of the probability that is spread over all classes while training; 0.1 by default.
         class_weights: "balanced", or a weight for each class, in the training loss (DA13).
-        progressive: train the first half of the epochs on pictures of three quarters of the size (DA03); by default for
-            the built-in network from 24 pixels on.
+        progressive: train the first half of the epochs on pictures of three quarters of the size (DA03); off by default.
         channels_last: keep pictures and weights with channels innermost, which convolutions like best.
         compile: torch.compile the model; needs a compiler on this machine.
         opt: see Learner; "muon" by default for the built-in network from scratch and for U-nets, "adamw" for others.
@@ -123,7 +122,7 @@ def vision_learner(
         model.compile()
 
     settings = Settings()
-    usual = defaults.training(arch, dls.task, min(dls.picture.size), bool(trained), loss_fn is not None)
+    usual = defaults.training(arch, dls.task, bool(trained), loss_fn is not None)
     given = {
         "opt": opt,
         "mixup": mixup,
