@@ -38,9 +38,7 @@ class Callback:
     """
 
     order: int = 0
-    stages: tuple[
-        float, ...
-    ] = ()  # shares of a fit's epochs after which steps cost something else; time budgets measure each
+    stages: tuple[float, ...] = ()  # shares of the epochs after which a step's time changes; budgets measure each
 
     def before_fit(self, st: TrainState) -> None: ...
     def before_epoch(self, st: TrainState) -> None: ...
