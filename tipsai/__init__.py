@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from tipsai.core.callback import Callback
     from tipsai.core.errors import TipsaiError
     from tipsai.core.state import Batch, Loss, Metric, TrainState
-    from tipsai.data.block import Block, CategoryBlock, DataBlock, MultiCategoryBlock, RegressionBlock
+    from tipsai.data.block import Block, CategoryBlock, MultiCategoryBlock, RegressionBlock
+    from tipsai.data.datablock import DataBlock
     from tipsai.data.dataloaders import DataLoaders
     from tipsai.data.processor import Processor
     from tipsai.data.split import (
@@ -50,7 +51,8 @@ _HOMES = {
     "tipsai.core.callback": ("Callback",),
     "tipsai.core.errors": ("TipsaiError",),
     "tipsai.core.state": ("Batch", "Loss", "Metric", "TrainState"),
-    "tipsai.data.block": ("Block", "CategoryBlock", "DataBlock", "MultiCategoryBlock", "RegressionBlock"),
+    "tipsai.data.block": ("Block", "CategoryBlock", "MultiCategoryBlock", "RegressionBlock"),
+    "tipsai.data.datablock": ("DataBlock",),
     "tipsai.data.dataloaders": ("DataLoaders",),
     "tipsai.data.processor": ("Processor",),
     "tipsai.data.split": (

@@ -12,7 +12,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from tipsai import DataLoaders
-from tipsai.data.block import CategoryBlock, DataBlock
+from tipsai.data.block import CategoryBlock
+from tipsai.data.datablock import DataBlock
 from tipsai.doctor import CHECKS, Check, Findings, Verdict
 from tipsai.doctor.fit_few import blank
 from tipsai.text import TextDataLoaders, text_classifier_learner

@@ -10,7 +10,8 @@ from typing import Any, Self, TypedDict, Unpack
 import pandas as pd
 
 from tipsai.core.errors import DataError, SettingError
-from tipsai.data.block import Block, EncodedItems
+from tipsai.data.block import Block
+from tipsai.data.datablock import EncodedItems
 from tipsai.data.dataloaders import DataLoaders
 from tipsai.data.loaders import ItemLoader, Loader, RowLoader, check_bs, default_workers
 from tipsai.data.processor import Standardize
