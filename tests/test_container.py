@@ -89,6 +89,11 @@ def test_a_compressed_member_is_refused(tmp_path):
 
 
 def test_no_file_is_an_error(tmp_path):
+    with pytest.raises(ArtifactError, match=r"is a folder; expected an artifact: a file that ends in .tips.$"):
+        container.read(tmp_path)
+    (tmp_path / "model.tips").touch()
+    with pytest.raises(ArtifactError, match="Did you mean '.*/model.tips'"):
+        container.read(tmp_path)
     with pytest.raises(ArtifactError, match="there is no file.*none.tips; expected an artifact"):
         container.read(tmp_path / "none.tips")
 

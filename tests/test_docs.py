@@ -53,8 +53,8 @@ def lay_out_pictures(folder: Path) -> None:
         (folder / "leaves/masks").mkdir(exist_ok=True)
         leaf.save(folder / f"leaves/masks/{i}.png")
         tags = ("red wild", "red", "wild", "")[i % 4]
-        rows.append((f"named/{kind}_{i}.png", kind, tags, 20 + i / 7, 6 + i % 12, 9 + i % 7))
-    columns = ["file", "kind", "tags", "height", "centre_x", "centre_y"]
+        rows.append((f"named/{kind}_{i}.png", kind, tags, 20 + i / 7, 6 + i % 12, 9 + i % 7, f"leaves/masks/{i}.png"))
+    columns = ["file", "kind", "tags", "height", "centre_x", "centre_y", "mask"]
     pd.DataFrame(rows, columns=columns).to_csv(folder / "flowers.csv", index=False)
     torch.save(resnet18().state_dict(), folder / "resnet18.pth")
 

@@ -157,6 +157,7 @@ def _take_data(parser: argparse.ArgumentParser) -> None:
         help="number, category, boolean, date, identifier or skip, where the inferred kind is wrong",
     )
     parser.add_argument("--ignore", action="append", metavar="COL", help="a column to leave out")
+    parser.add_argument("--image", metavar="COL", help="the column with the paths of pictures, from the table's folder")
     parser.add_argument("--size", type=int, metavar="N", help="pixels of a picture's side as the model sees it")
     parser.add_argument("--arch", metavar="NAME", help="a backbone, such as resnet18; by the pictures by default")
     parser.add_argument(

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tipsai.core.errors import ArtifactError, OutputError
+from tipsai.core.errors import ArtifactError, OutputError, listing
 
 FORMAT_VERSION = 1
 SEAL = b"sha256:"
@@ -135,6 +135,10 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]
         ArtifactError: there is no such file, it is truncated or changed, or of a newer format.
     """
     path = Path(path)
+    if path.is_dir():
+        within = sorted(map(str, path.glob("*.tips")))
+        hint = f" Did you mean {listing(within)}?" if within else ""
+        raise ArtifactError(f"{path} is a folder; expected an artifact: a file that ends in .tips.{hint}")
     if not path.is_file():
         raise ArtifactError(f"there is no file {path}; expected an artifact written by export, save or a checkpoint.")
     try:

@@ -15,7 +15,7 @@ WORDS = {"tabular": "tables", "vision": "pictures", "text": "text"}
 # Options of `tipsai train` that not every modality has.
 OWN = {
     "tabular": ("target", "kind", "ignore"),
-    "vision": ("size", "arch", "width", "pretrained", "weights"),
+    "vision": ("image", "target", "size", "arch", "width", "pretrained", "weights"),
     "text": ("text", "target", "tokenizer"),
 }
 LOOKED_INTO = 1000  # folders at most, to see what a folder holds
@@ -36,7 +36,7 @@ def of_data(config: Mapping[str, Any]) -> str:
     data = Path(config["data"])
     if data.is_file() and _is_picture(data.name):
         raise DataError(f"{data} is a single picture; expected a folder of pictures, a table, or text.")
-    name = "text" if config["text"] else _held(data, bool(config["target"]))
+    name = "vision" if config["image"] else "text" if config["text"] else _held(data, bool(config["target"]))
     for other in FACES:
         strange = [option for option in OWN[other] if config.get(option) is not None and option not in OWN[name]]
         if strange:

@@ -69,11 +69,19 @@ def accuracy(x: np.ndarray, y: np.ndarray, n: int, n_epochs: int, seed: int, opt
     return learn.history[-1]["valid_accuracy"]
 
 
+def budget(text: str) -> tuple[int, int]:
+    n, n_epochs = text.split("x")
+    return int(n), int(n_epochs)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=list(ALTERNATIVES), help="beginnings of alternatives' names")
     parser.add_argument("--data", nargs="+", default=["cifar", "fashion"], choices=["cifar", "fashion"])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--budgets", nargs="+", type=budget, default=BUDGETS, metavar="PICTURESxEPOCHS", help="such as 2000x60"
+    )
     parser.add_argument(
         "--width", type=int, default=None, help="of the network's first stage; the default's unless given"
     )
@@ -81,7 +89,7 @@ def main() -> None:
     logging.getLogger("tipsai").setLevel(logging.ERROR)
     for data in args.data:
         x, y = cifar() if data == "cifar" else load(FASHION)[0]
-        for n, n_epochs in BUDGETS:
+        for n, n_epochs in args.budgets:
             network = {} if args.width is None else {"width": args.width}
             base = [accuracy(x, y, n, n_epochs, seed, network) for seed in range(args.seeds)]
             print(f"\n{data}, {n:,} pictures, {n_epochs} epochs: default {statistics.mean(base):.4f}", flush=True)

@@ -98,6 +98,45 @@ def test_a_test_folder_elsewhere(capsys, folder):
     assert "test_loss" in json.loads(capsys.readouterr().out)
 
 
+@pytest.fixture
+def table(folder):
+    rows = [(str(p.relative_to(folder / "pets")), p.parent.name) for p in sorted((folder / "pets/train").glob("*/*"))]
+    frame = pd.DataFrame(rows, columns=["file", "kind"])
+    frame.to_csv(folder / "pets" / "list.csv", index=False)
+    frame.iloc[::3].to_csv(folder / "pets" / "new.csv", index=False)
+    return frame
+
+
+def test_a_table_that_names_pictures(table, capsys):
+    command = ["train", "pets/list.csv", "--image", "file", "--target", "kind", "--test", "pets/new.csv"]
+    assert cli.main([*command, "--epochs", "1", "--out", "run"]) == 0
+    out, err = capsys.readouterr()
+    assert "10 train, 2 valid, 4 test, in memory; task: classification" in err and "test_accuracy" in out
+    assert load_learner("run/model.tips").dls.blocks[1].vocab.labels_ == ["cat", "dog"]
+
+
+@pytest.mark.parametrize(
+    "options, text",
+    [
+        (["pets/list.csv", "--image", "file"], "--target is not given; name one of the columns 'file', 'kind'"),
+        (["pets/list.csv", "--image", "fil", "--target", "kind"], "no column 'fil'. Did you mean 'file'?"),
+        (["pets", "--image", "file", "--target", "kind"], "pets is a folder; expected a table"),
+        (["pets", "--target", "kind"], "--target is for tables, and pets holds pictures"),
+        (
+            ["pets/list.csv", "--image", "file", "--text", "kind"],
+            "--text is for text, and pets/list.csv holds pictures",
+        ),
+    ],
+)
+def test_tables_of_pictures_that_are_refused(options, text, table, refused):
+    assert text in refused("train", *options)
+
+
+def test_a_table_whose_column_names_pictures_says_how_to_learn_from_them(table, capsys):
+    assert cli.main(["check", "pets/list.csv", "--target", "kind"]) in (0, 1)
+    assert "the column 'file' names pictures; to learn from what they show, add --image file" in capsys.readouterr().err
+
+
 def test_minutes_are_kept_and_the_steps_stored(capsys):
     keeps_the_minutes(TRAIN, capsys)
 

@@ -312,8 +312,29 @@ def test_values_outside_the_classes_are_refused(scenes):
         ImageDataLoaders.from_folder(scenes, values=[0, 1])
 
 
+def test_a_table_or_a_function_names_masks_and_their_values(scenes):
+    names = sorted(path.name for path in (scenes / "images").iterdir())
+    frame = pd.DataFrame(
+        {"im": [f"images/{n}" for n in names], "mask": [f"masks/{pathlib.Path(n).stem}.png" for n in names]}
+    )
+    how = {"task": "segmentation", "size": 24, "bs": 2, "values": [0, 1], "ignore": 255, "aug": None, "seed": 0}
+    made = [
+        ImageDataLoaders.from_df(frame, "im", "mask", root=scenes, **how),
+        ImageDataLoaders.from_function(scenes / "images", lambda p: p.parents[1] / "masks" / f"{p.stem}.png", **how),
+        ImageDataLoaders.from_folder(scenes, **how),
+    ]
+    for dls in made:
+        assert dls.blocks[1].vocab.labels_ == [0, 1] and dls.blocks[1].ignore == 255
+        for mine, folders in zip(dls.valid.batches(), made[-1].valid.batches(), strict=True):
+            torch.testing.assert_close(mine.x[0], folders.x[0])
+    with pytest.raises(SettingError, match="values, names and ignore are for masks, and the task is classification"):
+        ImageDataLoaders.from_df(frame.assign(y=list("ab") * (len(frame) // 2)), "im", "y", root=scenes, ignore=255)
+    with pytest.raises(SettingError, match="like is given, so .* ignore would be ignored"):
+        ImageDataLoaders.from_folder(scenes, like=made[-1], ignore=255)
+
+
 def test_settings_of_masks_are_refused_without_masks(pets):
-    with pytest.raises(SettingError, match="holds none"):
+    with pytest.raises(SettingError, match="the task is classification; leave them out"):
         ImageDataLoaders.from_folder(pets, ignore=255)
 
 

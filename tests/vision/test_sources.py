@@ -471,3 +471,45 @@ def test_items_are_frozen_and_their_arrays_are_read(four):
     with pytest.raises(AttributeError):
         items.paths = []
     assert np.asarray(Image.open(items.paths[0])).shape == (2, 2, 3)
+
+
+# --- masks of tables and functions ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def scenes(tmp_path):
+    tree(tmp_path, "images/*4.jpg", "masks/*4.png")
+    return tmp_path
+
+
+def table_of(n=4):
+    return pd.DataFrame({"im": [f"images/{i}.jpg" for i in range(n)], "mask": [f"masks/{i}.png" for i in range(n)]})
+
+
+def test_a_table_names_the_masks(scenes):
+    items = from_frame(table_of(), "im", "mask", scenes, masks=True)
+    assert items.masks == [f"{scenes}/masks/{i}.png" for i in range(4)] and items.labels is None
+    assert items.masks == from_folder(scenes).masks
+
+
+def test_a_function_names_the_masks(scenes):
+    items = from_function(scenes / "images", lambda p: p.parents[1] / "masks" / f"{p.stem}.png", masks=True)
+    assert items.masks == from_folder(scenes).masks
+
+
+def test_masks_that_a_table_or_a_function_gets_wrong(scenes):
+    write(scenes / "masks/1.png", (3, 8))
+    text = "1 of 4 masks looked at have another size .*1.jpg has 6 x 8 pixels, its mask 3 x 8"
+    with pytest.raises(DataError, match=text):
+        from_frame(table_of(), "im", "mask", scenes, masks=True)
+    with pytest.raises(DataError, match=text):
+        from_function(scenes / "images", lambda p: p.parents[1] / "masks" / f"{p.stem}.png", masks=True)
+    with pytest.raises(DataError, match="4 of 4 files that label_func gives are missing"):
+        from_function(scenes / "images", lambda p: p.with_suffix(".gif"), masks=True)
+    (scenes / "masks/1.png").unlink()
+    with pytest.raises(DataError, match="1 of 4 files of the column 'mask' are missing: '.*masks/1.png'"):
+        from_frame(table_of(), "im", "mask", scenes, masks=True)
+    with pytest.raises(DataError, match="1 of 4 pictures have no mask: the column 'mask' has none for 'images/0.jpg'"):
+        from_frame(table_of().replace("masks/0.png", None), "im", "mask", scenes, masks=True)
+    with pytest.raises(SettingError, match="masks are files that one column names"):
+        from_frame(table_of(), "im", ["mask", "im"], scenes, masks=True)

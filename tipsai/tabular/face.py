@@ -1,5 +1,7 @@
 """What the command line asks of tables."""
 
+import logging
+import mimetypes
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from tipsai.tabular.data import TabularDataLoaders
 from tipsai.tabular.demo import run as demo
 from tipsai.tabular.learner import tabular_learner
 
+log = logging.getLogger("tipsai")
 METRICS = {"classification": ["accuracy"], "multilabel": ["accuracy"], "regression": ["rmse", "mae"]}
 __all__ = ["METRICS", "demo", "learner", "predict"]
 
@@ -24,6 +27,7 @@ def learner(config: Mapping[str, Any]) -> Learner:
         raise SettingError(
             f"--target is not given; which column should be predicted? The columns are {', '.join(map(repr, frame.columns[:30]))}."
         )
+    _hint_at_pictures(frame, Path(config["data"]).parent, {*config["target"], *(config["ignore"] or ())})
     target = config["target"][0] if len(config["target"]) == 1 else config["target"]
     dls = TabularDataLoaders.from_df(
         frame,
@@ -39,6 +43,14 @@ def learner(config: Mapping[str, Any]) -> Learner:
     if dls.task == "classification" and dls.blocks is not None and dls.blocks[1].n_out == 2:
         metrics = [*metrics, "roc_auc"]
     return tabular_learner(dls, metrics=metrics, lr=config["lr"], seed=config["seed"], device=config["device"])
+
+
+def _hint_at_pictures(frame: pd.DataFrame, root: Path, others: set[str]) -> None:
+    """Says how to learn from pictures where a column names them: as words of a table their paths teach nothing."""
+    for name in sorted(set(frame.columns) - others):
+        first = str(next(iter(frame[name].dropna()), ""))
+        if (mimetypes.guess_type(first)[0] or "").startswith("image/") and (root / first).is_file():
+            log.warning("the column %r names pictures; to learn from what they show, add --image %s", name, name)
 
 
 def _kind(text: str) -> tuple[str, str]:

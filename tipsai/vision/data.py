@@ -20,7 +20,7 @@ from tipsai.vision import defaults, folders, parts, show, tables
 from tipsai.vision.augment import Augment, Augmentation, Kind, views
 from tipsai.vision.blocks import ImageBlock, MaskBlock, PointBlock, some
 from tipsai.vision.checks import judge_size
-from tipsai.vision.items import Items
+from tipsai.vision.items import NAMES, Items
 from tipsai.vision.new import NewPictures, as_items, emptied
 from tipsai.vision.parts import Part
 from tipsai.vision.rows import PictureRows, memory_budget
@@ -44,6 +44,9 @@ class ImageOptions(TypedDict, total=False):
         cache: whether to keep decoded pictures in memory; by default where they take at most a sixth of it.
         like: loaders whose size, normalisation and classes to use as they are; so a reloaded model trains further on new
             pictures: load_learner(path, dls=ImageDataLoaders.from_folder(folder, like=load_learner(path).dls)).
+        values: of the classes in masks; those that occur in training masks by default.
+        names: of those classes; their values by default.
+        ignore: a mask's value that does not count, such as 255.
     """
 
     size: int | tuple[int, int] | None
@@ -55,6 +58,9 @@ class ImageOptions(TypedDict, total=False):
     n_workers: int | None
     cache: bool | None
     like: "ImageDataLoaders | None"
+    values: Sequence[int] | None
+    names: Sequence[str] | None
+    ignore: int | None
 
 
 class ImageDataLoaders(DataLoaders):
@@ -82,9 +88,6 @@ class ImageDataLoaders(DataLoaders):
         test: str | Path | None = None,
         valid: float | None = None,
         task: str | None = None,
-        values: Sequence[int] | None = None,
-        names: Sequence[str] | None = None,
-        ignore: int | None = None,
         **options: Unpack[ImageOptions],
     ) -> Self:
         """From a folder with a folder for each class, or with pictures and masks; see folders.from_folder.
@@ -95,9 +98,6 @@ class ImageDataLoaders(DataLoaders):
             valid: the share of the training pictures that validates, where there is no valid folder; by
                 defaults.valid_share if None.
             task: "classification" or "segmentation"; told from the layout by default.
-            values: of the classes in masks; those that occur in training masks by default.
-            names: of those classes.
-            ignore: a mask's value that does not count, such as 255.
             **options: see ImageOptions.
 
         Raises:
@@ -115,15 +115,12 @@ class ImageDataLoaders(DataLoaders):
                 f"task is {task!r}, and {path} holds {holds}, which is {fitting}. Leave task out; where a table holds the "
                 "targets, use ImageDataLoaders.from_csv."
             )
-        if not found.masks and (values is not None or names is not None or ignore is not None):
-            raise SettingError(f"values, names and ignore are for masks, and {path} holds none; leave them out.")
-        y_block = MaskBlock(values, names, ignore) if found.masks else None
         given = _by_part(found)
         if test is not None:
             if "test" in given:
                 raise SettingError(f"test is given, and {path} has a test folder of its own; give one of them.")
             given["test"] = _whole(folders.from_folder(test))
-        return cls._from_items(found, given, task or fitting, valid, y_block, options)
+        return cls._from_items(found, given, task or fitting, valid, None, options)
 
     @classmethod
     def from_df(
@@ -136,6 +133,7 @@ class ImageDataLoaders(DataLoaders):
         suffix: str = "",
         label_delim: str | None = None,
         part: str | None = None,
+        test_df: pd.DataFrame | None = None,
         valid: float | None = None,
         task: str | None = None,
         **options: Unpack[ImageOptions],
@@ -146,25 +144,37 @@ class ImageDataLoaders(DataLoaders):
             df: the table.
             path: the column of paths.
             target: the column to predict, or several: of 0 and 1 for several labels, of numbers for regression, of x and y
-                in pixels, alternately, with task="points".
+                in pixels, alternately, with task="points", of the masks' paths with task="segmentation".
             root: the folder that the paths begin in.
             suffix: to be added to each path, such as ".jpg".
             label_delim: what separates several labels in one cell.
             part: the column that says train, valid or test.
+            test_df: another table with these columns, that learn.test() opens.
             valid: the share of the training pictures that validates, where no column says so; see from_folder.
-            task: "classification", "multilabel", "regression" or "points"; told from the targets by default.
+            task: "classification", "multilabel", "regression", "points" or "segmentation"; told from the targets, but for
+                the last two, by default.
             **options: see ImageOptions.
 
         Raises:
             ColumnError: a column is not there.
             DataError: files are missing (listed), or targets.
         """
-        found = tables.from_frame(df, path, target, root, suffix=suffix, label_delim=label_delim, part_column=part)
-        y_block = None
-        if task == "points":
-            y_block = PointBlock(points_of(target))
-            found = replace(found, labels=in_outline(found.paths, found.labels or []))
-        return cls._from_items(found, _by_part(found), task, valid, y_block, options)
+        masks = task == "segmentation"
+        y_block = PointBlock(points_of(target)) if task == "points" else None
+
+        def read(frame: pd.DataFrame, part: str | None) -> Items:
+            found = tables.from_frame(
+                frame, path, target, root, suffix=suffix, label_delim=label_delim, part_column=part, masks=masks
+            )
+            return replace(found, labels=in_outline(found.paths, found.labels or [])) if task == "points" else found
+
+        found = read(df, part)
+        given = _by_part(found)
+        if test_df is not None:
+            if "test" in given:
+                raise SettingError(f"test_df is given, and the column {part!r} says test, too; give one of them.")
+            given["test"] = _whole(read(test_df, None))
+        return cls._from_items(found, given, task, valid, y_block, options)
 
     @classmethod
     def from_csv(cls, csv: str | Path, path: str, target: str | Sequence[str], **options: Any) -> Self:
@@ -186,7 +196,7 @@ class ImageDataLoaders(DataLoaders):
 
         With task="segmentation" the function gives the path of a picture's mask. See tables.from_function.
         """
-        found = tables.from_function(paths, label)
+        found = tables.from_function(paths, label, masks=task == "segmentation")
         return cls._from_items(found, _by_part(found), task, valid, None, options)
 
     @classmethod
@@ -250,11 +260,16 @@ class ImageDataLoaders(DataLoaders):
         """Reads, splits, fits the blocks on training pictures, and makes the loaders."""
         made = cls(None)
         like = options.get("like")
-        if like is not None and any(options.get(name) is not None for name in ("size", "channels", "view")):
-            raise SettingError("like is given, so size, channels and view would be ignored; leave them out.")
+        of_masks = {name: options.get(name) for name in ("values", "names", "ignore")}
+        if like is not None and any(options.get(name) is not None for name in ("size", "channels", "view", *of_masks)):
+            raise SettingError(
+                "like is given, so size, channels, view, values, names and ignore would be ignored; leave them out."
+            )
         made.task = infer_task(given["train"].targets, task or (like.task if like is not None else None))
         if like is not None and made.task != like.task:
             raise SettingError(f"like is for {like.task}, and these pictures are for {made.task}; leave like out.")
+        if made.task != "segmentation" and any(setting is not None for setting in of_masks.values()):
+            raise SettingError(f"values, names and ignore are for masks, and the task is {made.task}; leave them out.")
         x_block, kept = made._plan(given, options)
         readable = made._readable(given, x_block, kept)
         if share != 0 and "valid" not in readable:
@@ -270,7 +285,9 @@ class ImageDataLoaders(DataLoaders):
                 x_block.fit(train.items)
             else:
                 x_block.fit_pixels(some(train.pictures))
-            y_block = target_block(made.task, train.targets) if y_block is None else y_block
+            if y_block is None:
+                is_masks = made.task == "segmentation"
+                y_block = MaskBlock(**of_masks) if is_masks else target_block(made.task, train.targets)  # type: ignore[arg-type]
             y_block.fit(train.targets)
         if made.task == "classification" and y_block.n_out == 1:
             raise DataError(f"all pictures are of the class {train.targets[0]!r}; expected at least two classes.")
@@ -447,7 +464,9 @@ class ImageDataLoaders(DataLoaders):
         return pd.DataFrame(columns, index=pd.Index(loader.names, name="path"))
 
     def _say(self, readable: Mapping[str, Part]) -> None:
-        sizes = ", ".join(f"{len(part):,} {name}" for name, part in readable.items())
+        sizes = ", ".join(
+            f"{len(part):,} {name}" for name, part in sorted(readable.items(), key=lambda named: NAMES.index(named[0]))
+        )
         kept = "in memory" if readable["train"].pictures is not None else "read when needed"
         block = self.picture
         many = "" if block.channels == 1 else "s"

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tipsai.container import writing
-from tipsai.core.errors import DataError
+from tipsai.core.errors import DataError, SettingError, listing
 from tipsai.experiment.budget import seconds_a_step
+from tipsai.frame.read import read_table
 from tipsai.learner import Learner
 from tipsai.vision import defaults
 from tipsai.vision.backbone import VisionModel
@@ -37,15 +38,8 @@ __all__ = ["METRICS", "demo", "learner", "predict"]
 
 
 def learner(config: dict[str, Any]) -> Learner:
-    """A learner for a folder of pictures, as the options say; the width that was chosen by time is added to them."""
-    dls = ImageDataLoaders.from_folder(
-        Path(config["data"]),
-        test=config["test"],
-        task=config["task"],
-        size=config["size"],
-        bs=config["bs"],
-        seed=config["seed"],
-    )
+    """A learner for pictures, as the options say; the width that was chosen by time is added to them."""
+    dls = _loaders(config)
 
     def made(width: int | None) -> Learner:
         return vision_learner(
@@ -68,6 +62,28 @@ def learner(config: dict[str, Any]) -> Learner:
             log.info("a network of width %d, so that it sees each picture often enough", width)
             return made(width)
     return learn
+
+
+def _loaders(config: dict[str, Any]) -> ImageDataLoaders:
+    """The pictures of a folder; or those that a column of a table names."""
+    data = Path(config["data"])
+    how = {name: config[name] for name in ("task", "size", "bs", "seed")}
+    if not config["image"]:
+        if config["target"]:
+            raise SettingError(f"--target is for tables, and {data} holds pictures; leave it out.")
+        return ImageDataLoaders.from_folder(data, test=config["test"], **how)
+    frame = read_table(data)
+    target = config["target"]
+    if not target:
+        raise SettingError(f"--target is not given; name one of the columns {listing(frame.columns, 30)}.")
+    return ImageDataLoaders.from_df(
+        frame,
+        config["image"],
+        target[0] if len(target) == 1 else target,
+        root=data.parent,
+        test_df=read_table(config["test"]) if config["test"] else None,
+        **how,
+    )
 
 
 def _may_be_narrower(learn: Learner) -> bool:

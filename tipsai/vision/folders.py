@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from tipsai.core.errors import DataError, listing, nearest
 from tipsai.data.split import PARTS
-from tipsai.vision.items import NAMES, Items, check_classes, distinct, identity
-from tipsai.vision.read import SUFFIXES, PathLike, PictureError, probe, shown
+from tipsai.vision.items import NAMES, Items, check_classes, check_masks, distinct, identity
+from tipsai.vision.read import SUFFIXES, PathLike, shown
 
 IMAGES = frozenset({"images", "image", "imgs", "img", "jpegimages"})  # folders of a segmentation, in lower case
 MASKS = frozenset({"masks", "mask", "labels", "label", "annotations", "annotation", "segmentationclass"})
@@ -25,7 +25,6 @@ ENDINGS = (
     "_P",
     "_L",
 )  # of a mask's stem
-MOST_PROBED = 2000  # masks whose size is compared with their picture's
 
 _IGNORED = frozenset({"__macosx", "thumbs.db", "desktop.ini"})  # beside all that begins with a dot
 
@@ -232,29 +231,8 @@ def _segmentation(made: Items, tree: _Tree, roles: list[tuple[str, str]]) -> Ite
         parts=parts if parts[0] is not None else None,  # type: ignore[arg-type]
     )
     items = distinct(items, tree.ids(order, made.paths))
-    assert items.masks is not None
-    _check_sizes(items.paths, items.masks)
-    lossy = sum(os.path.splitext(mask)[1].lower() in (".jpg", ".jpeg", ".webp") for mask in items.masks)
-    items.say("lossy_masks", lossy, f"{lossy:,} masks are JPEG or WebP, which change values: PNG keeps them.")
+    check_masks(items)
     return items
-
-
-def _check_sizes(paths: list[str], masks: list[str]) -> None:
-    step = -(-len(paths) // MOST_PROBED)
-    wrong = []
-    for path, mask in zip(paths[::step], masks[::step], strict=True):
-        try:
-            a, b = probe(path), probe(mask)
-        except PictureError:  # `check` says what is wrong with it
-            continue
-        if a[:2] != b[:2]:
-            wrong.append(f"{shown(path)} has {a.height} x {a.width} pixels, its mask {b.height} x {b.width}")
-    if wrong:
-        n = len(paths[::step])
-        raise DataError(
-            f"{len(wrong):,} of {n:,} masks looked at have another size than their picture: {'; '.join(wrong[:3])}"
-            f"{'; ...' if len(wrong) > 3 else ''}. Expected the same height and width. Make the masks anew."
-        )
 
 
 def _join(root: str, name: str) -> str:

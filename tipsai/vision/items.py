@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tipsai.core.errors import DataError, listing, nearest
-from tipsai.vision.read import shown
+from tipsai.vision.read import PictureError, probe, shown
 
 NAMES = ("train", "valid", "test")  # of the parts, by their numbers in split.PARTS
+MOST_PROBED = 2000  # masks whose size is compared with their picture's
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,3 +110,25 @@ def check_classes(items: Items, where: str, hint: str = "") -> None:
         items.say(f"absent_in_{part}", len(absent), f"{part} has no pictures of {listing(absent)}.")
     single = sorted(name for name, n in train.items() if n == 1)
     items.say("single", len(single), f"of {listing(single)} there is a single picture to train on.")
+
+
+def check_masks(items: Items) -> None:
+    """Refuses masks of another size than their picture; notes those in files that change values."""
+    masks = items.masks or []
+    step = max(1, -(-len(masks) // MOST_PROBED))
+    looked_at = list(zip(items.paths, masks, strict=True))[::step]
+    wrong = []
+    for path, mask in looked_at:
+        try:
+            a, b = probe(path), probe(mask)
+        except PictureError:  # `check` says what is wrong with it
+            continue
+        if a[:2] != b[:2]:
+            wrong.append(f"{shown(path)} has {a.height} x {a.width} pixels, its mask {b.height} x {b.width}")
+    if wrong:
+        raise DataError(
+            f"{len(wrong):,} of {len(looked_at):,} masks looked at have another size than their picture: {'; '.join(wrong[:3])}"
+            f"{'; ...' if len(wrong) > 3 else ''}. Expected the same height and width. Make the masks anew."
+        )
+    lossy = sum(os.path.splitext(mask)[1].lower() in (".jpg", ".jpeg", ".webp") for mask in masks)
+    items.say("lossy_masks", lossy, f"{lossy:,} masks are JPEG or WebP, which change values: PNG keeps them.")

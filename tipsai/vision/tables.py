@@ -11,7 +11,7 @@ from tipsai.core.errors import ColumnError, DataError, SettingError, listing, ne
 from tipsai.data.processor import is_missing, key
 from tipsai.data.split import column_split
 from tipsai.vision.folders import list_pictures
-from tipsai.vision.items import NAMES, Items, check_classes, distinct, identity
+from tipsai.vision.items import NAMES, Items, check_classes, check_masks, distinct, identity
 from tipsai.vision.read import SUFFIXES, PathLike, shown
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def from_frame(
     suffix: str = "",
     label_delim: str | None = None,
     part_column: str | None = None,
+    masks: bool = False,
 ) -> Items:
     """Pictures of a table, a row each.
 
@@ -39,10 +40,11 @@ def from_frame(
         suffix: to be added to each path, such as ".jpg".
         label_delim: what separates several labels in one cell; an empty cell then has none.
         part_column: train, valid (or val, validation, dev) and test; or true for validation.
+        masks: label_column holds the paths of masks, relative to root or absolute.
 
     Raises:
         ColumnError: a column is missing.
-        DataError: files or labels are missing, or a picture stands there twice with other labels.
+        DataError: files or labels are missing, a picture stands there twice with other labels, or masks do not fit.
     """
     several = label_column is not None and not isinstance(label_column, str)
     columns = [label_column] if isinstance(label_column, str) else list(label_column or ())
@@ -53,6 +55,8 @@ def from_frame(
             )
     if label_delim is not None and (several or not columns):
         raise SettingError("label_delim separates the labels of one column; give label_column one name.")
+    if masks and (several or not columns or label_delim is not None):
+        raise SettingError("masks are files that one column names; give label_column one name, and no label_delim.")
     if not len(df):
         raise DataError("the table has no rows; expected a picture in each.")
     cells = df[path_column].tolist()
@@ -71,7 +75,7 @@ def from_frame(
     elif columns:
         labels = df[columns[0]].tolist()
         if label_delim is None:
-            _refuse_missing(labels, names, f"the column {columns[0]!r} has none for")
+            _refuse_missing(labels, names, f"the column {columns[0]!r} has none for", "mask" if masks else "label")
         else:
             labels = [_split(label, label_delim) for label in labels]
             n = labels.count(())
@@ -81,13 +85,19 @@ def from_frame(
         split = column_split(df[part_column].tolist())
         number = {int(i): name for name, index in zip(NAMES, split, strict=True) for i in index}
         parts = [number[i] for i in range(len(df))]
-    items = distinct(replace(made, labels=labels, parts=parts), ids)
+    made = replace(made, parts=parts)
+    if masks:
+        paths = [os.path.join(root, key(label)) for label in labels or ()]
+        return _with_masks(made, paths, ids, f"of the column {columns[0]!r}")
+    items = distinct(replace(made, labels=labels), ids)
     check_classes(items, f"the column {listing(columns)}")
     return items
 
 
 def from_function(
-    paths: PathLike | Iterable[PathLike], label_func: Callable[[Path], Any] | str | re.Pattern[str]
+    paths: PathLike | Iterable[PathLike],
+    label_func: Callable[[Path], Any] | str | re.Pattern[str],
+    masks: bool = False,
 ) -> Items:
     """Pictures with labels that follow from their paths.
 
@@ -95,9 +105,10 @@ def from_function(
         paths: of pictures, or of a folder whose pictures are taken, also from the folders within.
         label_func: called with each path; or a regular expression, of which the group named `label`, else the first, is
             the label. It is searched for in the file's name, or in the whole path with "/" if it holds a "/".
+        masks: label_func gives the path of a picture's mask.
 
     Raises:
-        DataError: a file is missing, a picture gets no label, the function failed, or all labels are alike.
+        DataError: a file is missing, a picture gets no label, the function failed, all labels are alike, or masks do not fit.
         SettingError: the expression is wrong or has no group.
     """
     is_folder = isinstance(paths, str | os.PathLike)
@@ -118,10 +129,26 @@ def from_function(
             ) from error
         several = sorted(label) if isinstance(label, set | frozenset) else label
         labels.append(tuple(several) if isinstance(several, list) else several)
-    _refuse_missing(labels, names, what)
-    items = distinct(Items(names, labels, root=os.fspath(paths) if is_folder else ""), ids)  # type: ignore
+    _refuse_missing(labels, names, what, "mask" if masks else "label")
+    made = Items(names, root=os.fspath(paths) if is_folder else "")  # type: ignore
+    if masks:
+        given = [os.fspath(label) if isinstance(label, os.PathLike) else key(label) for label in labels]
+        return _with_masks(made, given, ids, "that label_func gives")
+    items = distinct(replace(made, labels=labels), ids)
     check_classes(items, "label_func")
     return items
+
+
+def _with_masks(items: Items, masks: list[str], ids: Sequence[Hashable], which: str) -> Items:
+    """The items, each with the path of its mask.
+
+    Raises:
+        DataError: a mask is missing or of another size than its picture.
+    """
+    _existing(masks, masks, "", which, "")
+    found = distinct(replace(items, masks=masks), ids)
+    check_masks(found)
+    return found
 
 
 def _existing(paths: Sequence[str], names: Sequence[str], root: str, which: str, suffix: str) -> list[Hashable]:
@@ -160,13 +187,13 @@ def _existing(paths: Sequence[str], names: Sequence[str], root: str, which: str,
     )
 
 
-def _refuse_missing(labels: Sequence[Any], names: Sequence[str], what: str) -> None:
+def _refuse_missing(labels: Sequence[Any], names: Sequence[str], what: str, noun: str = "label") -> None:
     without = [
         name for name, label in zip(names, labels, strict=True) if not isinstance(label, tuple) and is_missing(label)
     ]
     if without:
         raise DataError(
-            f"{len(without):,} of {len(labels):,} pictures have no label: {what} {listing(without, 5)}. Label them, or leave them out."
+            f"{len(without):,} of {len(labels):,} pictures have no {noun}: {what} {listing(without, 5)}. Give them one, or leave them out."
         )
 
 

@@ -50,13 +50,11 @@ def infer_task(targets: Sequence[Any], task: str | None) -> str:
 
 
 def target_block(task: str, targets: Sequence[Any]) -> Block:
-    """A target's block, unfitted."""
+    """A target's block, unfitted; masks, which have settings of their own, are not among them."""
     if task == "classification":
         return CategoryBlock()
     if task == "multilabel":
         return MultiCategoryBlock()
-    if task == "segmentation":
-        return MaskBlock()
     n = int(np.size(targets[0]))
     if task == "points":
         return PointBlock([f"point{i}" for i in range(n // 2)])
