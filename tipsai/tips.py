@@ -34,7 +34,8 @@ TIPS = {
         Tip(
             "TR03",
             "Mixup trains on blends of two examples; it resists wrong labels.",
-            "tool: vision_learner(mixup=0.4, cutmix=1.0), tabular_learner(mixup=0.4), tipsai.MixUp; off by default",
+            "default: with CutMix in fits of 40 epochs and more of the built-in network for pictures; "
+            "tool: vision_learner(mixup=0.4, cutmix=1.0), tabular_learner(mixup=0.4), tipsai.MixUp",
         ),
         Tip(
             "TR04",

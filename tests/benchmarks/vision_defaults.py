@@ -29,6 +29,7 @@ HELD_OUT = 5000
 BUDGETS = ((2000, 60), (15_000, 5), (15_000, 20))  # (training pictures, epochs)
 T95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78}  # Student's t by degrees of freedom
 ALTERNATIVES = {
+    "no mixing": {"mixup": 0.0},
     "mixup 0.2": {"mixup": 0.2},
     "mixup 0.4": {"mixup": 0.4},
     "cutmix 1": {"cutmix": 1.0},

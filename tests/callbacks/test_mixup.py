@@ -68,6 +68,17 @@ def test_training_sees_mixed_batches_and_validation_hard_targets():
     assert 0 < learn.history[0]["valid_accuracy"] <= 1
 
 
+def test_fits_shorter_than_was_asked_are_left_alone():
+    seen = []
+    learn = learner(callbacks=[MixUp(CategoryBlock(range(3)), fewest_epochs=2)])
+    for n_epochs in (1, 2, 1):
+        watch = At(2, lambda st: seen.append(st.batch.y[0].is_floating_point()), "before_batch", order=9)
+        learn.fit(n_epochs, callbacks=[watch], progress=False)
+    assert seen == [False, True, False]
+    with pytest.raises(SettingError, match="fewest_epochs is -1"):
+        MixUp(CategoryBlock(range(3)), fewest_epochs=-1)
+
+
 def test_draws_depend_on_seed_epoch_and_position_only():
     def batches(upset):
         seen = []

@@ -10,9 +10,10 @@ from PIL import Image
 from torch import nn
 
 from tipsai import load_learner
+from tipsai.callbacks.mixup import Mixing
 from tipsai.core.errors import DataError, SettingError
 from tipsai.doctor import CHECKS
-from tipsai.vision import Augmentation, ImageDataLoaders, vision_learner
+from tipsai.vision import Augmentation, ImageDataLoaders, defaults, vision_learner
 from tipsai.vision.models import SmallResNet
 from tipsai.vision.progressive import Progressive
 
@@ -65,6 +66,29 @@ def test_the_same_seed_gives_the_same_run():
         learn.fit_one_cycle(2, progress=False)
         rows.append([row["train_objective"] for row in learn.history])
     assert rows[0] == rows[1]
+
+
+def test_classifiers_from_scratch_mix_in_long_fits_unless_told_otherwise():
+    dls = ImageDataLoaders.from_arrays(shapes(48), bs=16)
+
+    def mixing(dls=dls, **options):
+        found = [c for c in vision_learner(dls, **options, **SMALL).callbacks if isinstance(c, Mixing)]
+        return [(type(c).__name__, c.alpha, c.fewest_epochs) for c in found]
+
+    assert mixing() == [("MixUp", 0.4, defaults.MIXED_FROM), ("CutMix", 1.0, defaults.MIXED_FROM)]
+    assert mixing(mixup=0.0) == mixing(cutmix=0.0) == []
+    assert mixing(mixup=0.2) == [("MixUp", 0.2, 0)] and mixing(cutmix=1.0) == [("CutMix", 1.0, 0)]
+    assert mixing(loss_fn=torch.nn.CrossEntropyLoss()) == []
+    x, y = shapes(48)
+    assert mixing(ImageDataLoaders.from_arrays((x, y + 0.5), bs=16)) == []
+
+
+def test_mixed_targets_are_weighted_by_their_classes():
+    learn = vision_learner(
+        ImageDataLoaders.from_arrays(shapes(48), bs=16), mixup=0.4, class_weights="balanced", **SMALL
+    )
+    learn.fit(1, progress=False)
+    assert np.isfinite(learn.history[0]["train_objective"])
 
 
 def test_an_artifact_predicts_the_same(trained, tmp_path):

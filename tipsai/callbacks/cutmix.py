@@ -5,10 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tipsai.callbacks.mixup import MixesTargets, beta, require_target
+from tipsai.callbacks.mixup import MixesTargets, Mixing, beta
 from tipsai.core import rng
-from tipsai.core.callback import Callback
-from tipsai.core.errors import SettingError, require_positive
+from tipsai.core.errors import SettingError
 from tipsai.core.state import Batch, TrainState
 
 
@@ -54,33 +53,34 @@ def paste(x: Tensor, perm: Tensor, boxes: Tensor) -> Tensor:
     return torch.where(inside, x[perm], x)
 
 
-class CutMix(Callback):
+class CutMix(Mixing):
     """Puts a rectangle of another picture into each training picture, and mixes the targets by its area.
 
     Args:
         target: the target's block, which knows how its values mix; such as dls.blocks[1] or CategoryBlock(range(10)).
         alpha: of Beta(alpha, alpha); 1 draws all areas alike.
         p: the probability that a batch is mixed.
+        fewest_epochs: see Mixing.
     """
 
-    def __init__(self, target: MixesTargets | Any, alpha: float = 1.0, p: float = 1.0) -> None:
-        require_positive("alpha", alpha)
+    def __init__(
+        self, target: MixesTargets | Any, alpha: float = 1.0, p: float = 1.0, *, fewest_epochs: int = 0
+    ) -> None:
+        super().__init__(target, alpha, fewest_epochs)
         if not 0 < p <= 1:
             raise SettingError(f"p is {p!r}; expected a probability above 0, at most 1.")
-        self.target, self.alpha, self.p = require_target(target), alpha, p
+        self.p = p
 
     def config(self) -> dict[str, Any]:
-        return {"alpha": self.alpha, "p": self.p}
+        return super().config() | {"p": self.p}
 
-    def before_batch(self, st: TrainState) -> None:
-        batch = st.batch
-        assert batch is not None
+    def mixed(self, st: TrainState, batch: Batch) -> Batch:
         x = batch.x[0]
         if x.ndim != 4:
             raise SettingError(f"CutMix got inputs of shape {list(x.shape)}; expected pictures [b, c, h, w].")
         source = rng.generator(st.seed, "cutmix", st.total_epoch, st.step_in_epoch, st.micro)
         if self.p < 1 and float(torch.rand((), generator=source)) >= self.p:
-            return
+            return batch
         drawn = draw_boxes(batch.n_rows, x.shape[2], x.shape[3], self.alpha, source)
         perm, boxes, lam = (t.to(st.device, non_blocking=True) for t in drawn)
-        st.batch = Batch((paste(x, perm, boxes), *batch.x[1:]), self.target.mix_targets(batch.y, perm, lam))
+        return Batch((paste(x, perm, boxes), *batch.x[1:]), self.target.mix_targets(batch.y, perm, lam))

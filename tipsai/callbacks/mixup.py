@@ -63,26 +63,57 @@ def mix(x: Tensor, perm: Tensor, lam: Tensor) -> Tensor:
     return x * lam + x[perm] * (1 - lam)
 
 
-class MixUp(Callback):
+class Mixing(Callback):
+    """What the ways to mix examples share: shares from Beta(alpha, alpha), in fits that are long enough.
+
+    Args:
+        target: the target's block, which knows how its values mix.
+        alpha: of Beta(alpha, alpha).
+        fewest_epochs: of a fit that is to be mixed; shorter ones are left alone, since mixing slows learning down.
+    """
+
+    def __init__(self, target: MixesTargets | Any, alpha: float, fewest_epochs: int) -> None:
+        require_positive("alpha", alpha)
+        require_positive("fewest_epochs", fewest_epochs, zero=True)
+        self.target, self.alpha, self.fewest_epochs = require_target(target), alpha, fewest_epochs
+        self.on = True
+
+    def config(self) -> dict[str, Any]:
+        return {"alpha": self.alpha, "fewest_epochs": self.fewest_epochs}
+
+    def before_fit(self, st: TrainState) -> None:
+        self.on = st.n_epochs >= self.fewest_epochs
+
+    def before_batch(self, st: TrainState) -> None:
+        if self.on:
+            assert st.batch is not None
+            st.batch = self.mixed(st, st.batch)
+
+    def mixed(self, st: TrainState, batch: Batch) -> Batch:
+        raise NotImplementedError
+
+
+class MixUp(Mixing):
     """Mixes inputs and targets of each training batch. Metrics see unmixed validation data.
 
     Args:
         target: the target's block, which knows how its values mix; such as dls.blocks[1] or CategoryBlock(range(10)).
         alpha: of Beta(alpha, alpha); larger mixes more evenly.
         inside: hand (perm, lam) to the model, which mixes after its embeddings; for tables.
+        fewest_epochs: see Mixing.
     """
 
-    def __init__(self, target: MixesTargets | Any, alpha: float = 0.4, *, inside: bool = False) -> None:
-        require_positive("alpha", alpha)
-        self.target, self.alpha, self.inside = require_target(target), alpha, inside
+    def __init__(
+        self, target: MixesTargets | Any, alpha: float = 0.4, *, inside: bool = False, fewest_epochs: int = 0
+    ) -> None:
+        super().__init__(target, alpha, fewest_epochs)
+        self.inside = inside
 
     def config(self) -> dict[str, Any]:
-        return {"alpha": self.alpha, "inside": self.inside}
+        return super().config() | {"inside": self.inside}
 
-    def before_batch(self, st: TrainState) -> None:
-        batch = st.batch
-        assert batch is not None
+    def mixed(self, st: TrainState, batch: Batch) -> Batch:
         source = rng.generator(st.seed, "mixup", st.total_epoch, st.step_in_epoch, st.micro)
         perm, lam = (t.to(st.device, non_blocking=True) for t in draw(batch.n_rows, self.alpha, source))
         x = (*batch.x, perm, lam) if self.inside else tuple(mix(t, perm, lam) for t in batch.x)
-        st.batch = Batch(x, self.target.mix_targets(batch.y, perm, lam))
+        return Batch(x, self.target.mix_targets(batch.y, perm, lam))

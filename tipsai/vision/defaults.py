@@ -23,6 +23,7 @@ PASSES = 8  # over the pictures that are worth a narrower network; tests/benchma
 UNET_WIDTH = 32  # of the built-in network under a U-net, whose decoder works at the picture's full size
 UNET_LR = 3.0  # factor of the rate of Muon for a U-net from scratch
 UNET_FINE_TUNING_LR = 5.0  # factor of the rates of Muon for a U-net on pre-trained weights: its decoder is new
+MIXED_FROM = 40  # epochs of a fit: in shorter ones mixing costs more than it regularises
 PROBED = 5000  # pictures that a fresh head on a pre-trained body is fitted to
 HEAD_LR = 2e-3  # of a fresh head on pre-trained weights: fast.ai's
 LARGE_SIDE = 224  # pixels, of larger pictures: what most backbones were trained on
@@ -33,8 +34,9 @@ class Training:
     """How a network for pictures is trained; tests/benchmarks/vision_defaults.py and scenes.py compare alternatives."""
 
     opt: str = field(default="adamw", metadata={"source": "TR11; muon for small_resnet and U-nets: chosen by ablation"})
-    mixup: float = field(default=0.0, metadata={"source": "TR03"})
-    cutmix: float = field(default=0.0, metadata={"source": "TR03"})
+    mixup: float = field(default=0.0, metadata={"source": "TR03; chosen by ablation"})
+    cutmix: float = field(default=0.0, metadata={"source": "TR03; chosen by ablation"})
+    mixed_from: int = field(default=0, metadata={"source": "fewest epochs of a fit that is mixed; chosen by ablation"})
     label_smoothing: float = field(default=0.0, metadata={"source": "Szegedy et al. 1512.00567; chosen by ablation"})
     progressive: bool = field(default=False, metadata={"source": "DA03; off by ablation"})
 
@@ -49,7 +51,11 @@ def training(arch: Any, task: str, trained: bool, own_loss: bool) -> Training:
         own_loss: whether the loss is the user's.
     """
     small = isinstance(arch, str) and arch == "small_resnet"
+    mixed = small and not trained and task == "classification" and not own_loss
     return Training(
+        mixup=0.4 if mixed else 0.0,
+        cutmix=1.0 if mixed else 0.0,
+        mixed_from=MIXED_FROM if mixed else 0,
         opt="muon" if (small and not trained) or task == "segmentation" else "adamw",
         label_smoothing=0.1 if task == "classification" and not own_loss else 0.0,
     )
