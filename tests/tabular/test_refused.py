@@ -181,7 +181,7 @@ def test_arguments_are_refused_before_anything_is_made(name, refused, tmp_path):
 def test_a_target_that_is_not_given(refused, tmp_path):
     (tmp_path / "train.csv").write_text(CSV)
     message = refused("train", "train.csv", "--out", "run")
-    assert "--target is not given; which column should be predicted? The columns are 'age', 'city', 'salary'" in message
+    assert "--target is not given; name one of the columns 'age', 'city', 'salary'" in message
 
 
 @pytest.mark.parametrize("args", [["--task", "clustering"], ["--epochs", "many"], ["--epochs", "1", "--minutes", "1"]])

@@ -511,5 +511,8 @@ def test_masks_that_a_table_or_a_function_gets_wrong(scenes):
         from_frame(table_of(), "im", "mask", scenes, masks=True)
     with pytest.raises(DataError, match="1 of 4 pictures have no mask: the column 'mask' has none for 'images/0.jpg'"):
         from_frame(table_of().replace("masks/0.png", None), "im", "mask", scenes, masks=True)
+    twice = pd.concat([table_of().iloc[[0, 2, 3]], pd.DataFrame({"im": ["images/0.jpg"], "mask": ["masks/2.png"]})])
+    with pytest.raises(DataError, match="1 pictures stand there twice, with other labels: .*0.jpg is '.*0.png'"):
+        from_frame(twice, "im", "mask", scenes, masks=True)
     with pytest.raises(SettingError, match="masks are files that one column names"):
         from_frame(table_of(), "im", ["mask", "im"], scenes, masks=True)

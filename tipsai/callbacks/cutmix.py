@@ -74,13 +74,17 @@ class CutMix(Mixing):
     def config(self) -> dict[str, Any]:
         return super().config() | {"p": self.p}
 
-    def mixed(self, st: TrainState, batch: Batch) -> Batch:
+    def before_batch(self, st: TrainState) -> None:
+        batch = st.batch
+        assert batch is not None
+        if not self.on:
+            return
         x = batch.x[0]
         if x.ndim != 4:
             raise SettingError(f"CutMix got inputs of shape {list(x.shape)}; expected pictures [b, c, h, w].")
         source = rng.generator(st.seed, "cutmix", st.total_epoch, st.step_in_epoch, st.micro)
         if self.p < 1 and float(torch.rand((), generator=source)) >= self.p:
-            return batch
+            return
         drawn = draw_boxes(batch.n_rows, x.shape[2], x.shape[3], self.alpha, source)
         perm, boxes, lam = (t.to(st.device, non_blocking=True) for t in drawn)
-        return Batch((paste(x, perm, boxes), *batch.x[1:]), self.target.mix_targets(batch.y, perm, lam))
+        st.batch = Batch((paste(x, perm, boxes), *batch.x[1:]), self.target.mix_targets(batch.y, perm, lam))

@@ -84,14 +84,6 @@ class Mixing(Callback):
     def before_fit(self, st: TrainState) -> None:
         self.on = st.n_epochs >= self.fewest_epochs
 
-    def before_batch(self, st: TrainState) -> None:
-        if self.on:
-            assert st.batch is not None
-            st.batch = self.mixed(st, st.batch)
-
-    def mixed(self, st: TrainState, batch: Batch) -> Batch:
-        raise NotImplementedError
-
 
 class MixUp(Mixing):
     """Mixes inputs and targets of each training batch. Metrics see unmixed validation data.
@@ -112,8 +104,12 @@ class MixUp(Mixing):
     def config(self) -> dict[str, Any]:
         return super().config() | {"inside": self.inside}
 
-    def mixed(self, st: TrainState, batch: Batch) -> Batch:
+    def before_batch(self, st: TrainState) -> None:
+        batch = st.batch
+        assert batch is not None
+        if not self.on:
+            return
         source = rng.generator(st.seed, "mixup", st.total_epoch, st.step_in_epoch, st.micro)
         perm, lam = (t.to(st.device, non_blocking=True) for t in draw(batch.n_rows, self.alpha, source))
         x = (*batch.x, perm, lam) if self.inside else tuple(mix(t, perm, lam) for t in batch.x)
-        return Batch(x, self.target.mix_targets(batch.y, perm, lam))
+        st.batch = Batch(x, self.target.mix_targets(batch.y, perm, lam))

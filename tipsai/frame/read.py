@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tipsai.core.errors import DataError, MissingExtraError, listing
+from tipsai.core.errors import DataError, MissingExtraError, SettingError, listing
 
 log = logging.getLogger("tipsai")
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".pq")
@@ -208,3 +208,8 @@ def with_predictions(rows: pd.DataFrame, added: pd.DataFrame) -> pd.DataFrame:
         log.warning("the columns %s of the input are replaced", listing(replaced))
     made: pd.DataFrame = pd.concat([rows.drop(columns=replaced), added], axis=1)
     return made
+
+
+def not_given(option: str, frame: pd.DataFrame) -> SettingError:
+    """The mistake of leaving out an option that names a column."""
+    return SettingError(f"{option} is not given; name one of the columns {listing(frame.columns, 30)}.")

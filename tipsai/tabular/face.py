@@ -2,6 +2,7 @@
 
 import logging
 import mimetypes
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from tipsai.core.errors import SettingError
-from tipsai.frame.read import read_table, with_predictions
+from tipsai.frame.read import not_given, read_table, with_predictions
 from tipsai.learner import Learner
 from tipsai.tabular.data import TabularDataLoaders
 from tipsai.tabular.demo import run as demo
@@ -24,9 +25,7 @@ def learner(config: Mapping[str, Any]) -> Learner:
     """A learner for a table, as the options say."""
     frame = read_table(Path(config["data"]))
     if not config["target"]:
-        raise SettingError(
-            f"--target is not given; which column should be predicted? The columns are {', '.join(map(repr, frame.columns[:30]))}."
-        )
+        raise not_given("--target", frame)
     _hint_at_pictures(frame, Path(config["data"]).parent, {*config["target"], *(config["ignore"] or ())})
     target = config["target"][0] if len(config["target"]) == 1 else config["target"]
     dls = TabularDataLoaders.from_df(
@@ -47,9 +46,9 @@ def learner(config: Mapping[str, Any]) -> Learner:
 
 def _hint_at_pictures(frame: pd.DataFrame, root: Path, others: set[str]) -> None:
     """Says how to learn from pictures where a column names them: as words of a table their paths teach nothing."""
-    for name in sorted(set(frame.columns) - others):
+    for name in frame.columns.difference(list(others), sort=False):
         first = str(next(iter(frame[name].dropna()), ""))
-        if (mimetypes.guess_type(first)[0] or "").startswith("image/") and (root / first).is_file():
+        if (mimetypes.guess_type(first)[0] or "").startswith("image/") and os.path.isfile(root / first):
             log.warning("the column %r names pictures; to learn from what they show, add --image %s", name, name)
 
 

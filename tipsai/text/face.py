@@ -8,7 +8,7 @@ import pandas as pd
 
 from tipsai.core.device import pick_device
 from tipsai.core.errors import DataError, SettingError
-from tipsai.frame.read import read_table, with_predictions
+from tipsai.frame.read import not_given, read_table, with_predictions
 from tipsai.learner import Learner
 from tipsai.text import defaults
 from tipsai.text.classify import text_classifier_learner
@@ -67,9 +67,7 @@ def _classifier(config: Mapping[str, Any]) -> Learner:
     else:
         frame = read_table(config["data"])
         if not config["text"] or not config["target"]:
-            option = "target" if config["text"] else "text"
-            columns = ", ".join(map(repr, frame.columns[:30]))
-            raise SettingError(f"--{option} is not given; name one of the columns {columns}.")
+            raise not_given("--target" if config["text"] else "--text", frame)
         test = read_table(config["test"]) if config["test"] else None
         dls = TextDataLoaders.from_df(frame, config["text"], config["target"], test_df=test, **how)
     return text_classifier_learner(

@@ -120,7 +120,7 @@ class ImageDataLoaders(DataLoaders):
             if "test" in given:
                 raise SettingError(f"test is given, and {path} has a test folder of its own; give one of them.")
             given["test"] = _whole(folders.from_folder(test))
-        return cls._from_items(found, given, task or fitting, valid, None, options)
+        return cls._from_items(found, given, task or fitting, valid, options)
 
     @classmethod
     def from_df(
@@ -174,7 +174,7 @@ class ImageDataLoaders(DataLoaders):
             if "test" in given:
                 raise SettingError(f"test_df is given, and the column {part!r} says test, too; give one of them.")
             given["test"] = _whole(read(test_df, None))
-        return cls._from_items(found, given, task, valid, y_block, options)
+        return cls._from_items(found, given, task, valid, options, y_block)
 
     @classmethod
     def from_csv(cls, csv: str | Path, path: str, target: str | Sequence[str], **options: Any) -> Self:
@@ -197,7 +197,7 @@ class ImageDataLoaders(DataLoaders):
         With task="segmentation" the function gives the path of a picture's mask. See tables.from_function.
         """
         found = tables.from_function(paths, label, masks=task == "segmentation")
-        return cls._from_items(found, _by_part(found), task, valid, None, options)
+        return cls._from_items(found, _by_part(found), task, valid, options)
 
     @classmethod
     def _from_items(
@@ -206,8 +206,8 @@ class ImageDataLoaders(DataLoaders):
         given: dict[str, Part],
         task: str | None,
         valid: float | None,
-        y_block: Block | None,
         options: ImageOptions,
+        y_block: Block | None = None,
     ) -> Self:
         for note in found.notes:
             log.info("%s", note)
@@ -464,9 +464,7 @@ class ImageDataLoaders(DataLoaders):
         return pd.DataFrame(columns, index=pd.Index(loader.names, name="path"))
 
     def _say(self, readable: Mapping[str, Part]) -> None:
-        sizes = ", ".join(
-            f"{len(part):,} {name}" for name, part in sorted(readable.items(), key=lambda named: NAMES.index(named[0]))
-        )
+        sizes = ", ".join(f"{len(readable[name]):,} {name}" for name in NAMES if name in readable)
         kept = "in memory" if readable["train"].pictures is not None else "read when needed"
         block = self.picture
         many = "" if block.channels == 1 else "s"

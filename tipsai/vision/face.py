@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tipsai.container import writing
-from tipsai.core.errors import DataError, SettingError, listing
+from tipsai.core.errors import DataError, SettingError
 from tipsai.experiment.budget import seconds_a_step
-from tipsai.frame.read import read_table
+from tipsai.frame.read import not_given, read_table
 from tipsai.learner import Learner
 from tipsai.vision import defaults
 from tipsai.vision.backbone import VisionModel
@@ -75,7 +75,7 @@ def _loaders(config: dict[str, Any]) -> ImageDataLoaders:
     frame = read_table(data)
     target = config["target"]
     if not target:
-        raise SettingError(f"--target is not given; name one of the columns {listing(frame.columns, 30)}.")
+        raise not_given("--target", frame)
     return ImageDataLoaders.from_df(
         frame,
         config["image"],

@@ -124,15 +124,9 @@ def vision_learner(
 
     settings = Settings()
     usual = defaults.training(arch, dls.task, bool(trained), loss_fn is not None)
-    one_is_given = mixup is not None or cutmix is not None  # then the other is off, and every fit is mixed
-    given = {
-        "opt": opt,
-        "mixup": 0.0 if one_is_given and mixup is None else mixup,
-        "cutmix": 0.0 if one_is_given and cutmix is None else cutmix,
-        "mixed_from": 0 if one_is_given else None,
-        "label_smoothing": label_smoothing,
-        "progressive": progressive,
-    }
+    given: dict[str, Any] = {"opt": opt, "label_smoothing": label_smoothing, "progressive": progressive}
+    if mixup is not None or cutmix is not None:  # the other is off then, and fits of any length are mixed
+        given |= {"mixup": mixup or 0.0, "cutmix": cutmix or 0.0, "mixed_from": 0}
     chosen = choose(usual, given, settings)
     usual_lr, usual_wd, rule = _rates(model, bool(trained), chosen["opt"], dls)
     precision = options.pop("precision", "auto")

@@ -143,10 +143,11 @@ def _with_masks(items: Items, masks: list[str], ids: Sequence[Hashable], which: 
     """The items, each with the path of its mask.
 
     Raises:
-        DataError: a mask is missing or of another size than its picture.
+        DataError: a mask is missing or of another size than its picture, or a picture has two.
     """
     _existing(masks, masks, "", which, "")
-    found = distinct(replace(items, masks=masks), ids)
+    found = distinct(replace(items, labels=masks), ids)
+    found = replace(found, labels=None, masks=found.labels)
     check_masks(found)
     return found
 
