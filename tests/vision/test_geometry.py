@@ -139,6 +139,20 @@ def test_pictures_one_by_one_are_what_many_samples_give(shrink, padding):
     assert (made - sample.warp(x, m, (110, 110), padding=padding, samples=12)).abs().mean() < 0.15
 
 
+@pytest.mark.parametrize("across", [1.0, 1.2, 1.6, 2.1, 2.6, 4.5])
+@pytest.mark.parametrize("down", [1.0, 1.5, 2.4])
+def test_filtering_moves_nothing(across, down):
+    """A slope stays one, of the same height in the same places, up to the pixels at the edge."""
+    h, w = round(110 * down), round(120 * across)
+    y, x = ((torch.arange(n) + 0.5) / n for n in (h, w))
+    slopes = torch.stack([x.expand(h, w), y[:, None].expand(h, w)])[None]
+    made = sample.warp(slopes, torch.eye(3)[None], (110, 120))
+    y, x = ((torch.arange(n) + 0.5) / n for n in (110, 120))
+    expected = torch.stack([x.expand(110, 120), y[:, None].expand(110, 120)])[None]
+    assert torch.allclose(made[..., 2:-2, 2:-2], expected[..., 2:-2, 2:-2], atol=1e-4)
+    assert torch.allclose(made, sample.warp(slopes, torch.eye(3)[None], (110, 120), samples=12), atol=2e-3)
+
+
 def test_zeros_beyond_the_edges():
     x = torch.full((1, 1, 120, 120), 50.0)
     for size in ((40, 40), (120, 120)):

@@ -5,12 +5,13 @@ ranges. Between the steps nothing is clamped: only the result is.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from tipsai.core.errors import SettingError
-from tipsai.vision.sample import SMALL, one_thread
+from tipsai.vision.sample import SMALL, in_threads
 
 AT_ONCE = 4  # pictures
 LUMA = (0.2989, 0.587, 0.114)  # of RGB, as torchvision and Pillow weigh it (ITU-R 601-2)
@@ -146,12 +147,13 @@ def apply(
             x_bcn[:, i].clamp_(lowest[i], highest[i])
         return x_bcn.view(b, c, h, w)
     out_bcn = x_bcn if overwrite else torch.empty_like(x_bcn)
-    with one_thread():  # a few pictures at a time stay in the cache; threads would cost more than they bring
-        for start in range(0, b, AT_ONCE):
-            some = slice(start, start + AT_ONCE)
-            made_kcn = torch.baddbmm(offset_bc1[some], scale_bcc[some], x_bcn[some])
-            for i in range(c):
-                torch.clamp(made_kcn[:, i], lowest[i], highest[i], out=out_bcn[some, i])
+
+    def change(some: slice) -> None:  # a few pictures at a time stay in the cache
+        made_kcn = torch.baddbmm(offset_bc1[some], scale_bcc[some], x_bcn[some])
+        for i in range(c):
+            torch.clamp(made_kcn[:, i], lowest[i], highest[i], out=out_bcn[some, i])
+
+    in_threads([partial(change, slice(start, start + AT_ONCE)) for start in range(0, b, AT_ONCE)])
     return out_bcn.view(b, c, h, w)
 
 
