@@ -7,7 +7,8 @@ from tipsai.core.errors import DataError, SettingError
 from tipsai.core.state import Batch
 from tipsai.data.loaders import Draw
 from tipsai.vision import augment
-from tipsai.vision.augment import Augment, Augmentation, View, views
+from tipsai.vision.augment import Augment, Augmentation
+from tipsai.vision.view import View, views
 
 SEEDS = hyp.integers(0, 10**6)
 PLAIN = ((0.0,) * 3, (1.0,) * 3)  # mean and std that change nothing

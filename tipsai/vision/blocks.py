@@ -13,9 +13,9 @@ from tipsai.data.block import Block, mean_of_classes
 from tipsai.data.processor import Labels, Standardize
 from tipsai.losses import CrossEntropy, MeanSquaredError
 from tipsai.plot import BLUE, ORANGE, colours
-from tipsai.vision.augment import Kind
 from tipsai.vision.checks import CHECKS
 from tipsai.vision.read import read_image, read_mask
+from tipsai.vision.view import Kind
 
 
 def canvas(pictures: Sequence[Tensor], fill: int = 0) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tipsai.doctor.check import Check, Figures, Verdict
 from tipsai.doctor.context import Context
-from tipsai.vision.augment import SMALL_SIDE
+from tipsai.vision.view import SMALL_SIDE
 
 # --- size -----------------------------------------------------------------------------------------------------------
 

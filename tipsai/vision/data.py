@@ -17,7 +17,7 @@ from tipsai.data.loaders import ItemLoader, Loader, RowLoader, check_bs, default
 from tipsai.data.processor import Standardize
 from tipsai.data.split import column_split
 from tipsai.vision import defaults, folders, parts, show, tables
-from tipsai.vision.augment import Augment, Augmentation, Kind, views
+from tipsai.vision.augment import Augment, Augmentation
 from tipsai.vision.blocks import ImageBlock, MaskBlock, PointBlock, some
 from tipsai.vision.checks import judge_size
 from tipsai.vision.items import NAMES, Items
@@ -25,6 +25,7 @@ from tipsai.vision.new import NewPictures, as_items, emptied
 from tipsai.vision.parts import Part
 from tipsai.vision.rows import PictureRows, memory_budget
 from tipsai.vision.targets import TASK_OF, TASKS, in_outline, in_pixels, infer_task, one_by_one, points_of, target_block
+from tipsai.vision.view import Kind, views
 
 log = logging.getLogger("tipsai")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tipsai.vision.augment import SMALL_SIDE
+from tipsai.vision.view import SMALL_SIDE
 
 SMALL = SMALL_SIDE  # pictures up to this side behave differently (DA03), and are kept at their own size
 ARCH = "resnet18"  # for larger pictures (AR05)
