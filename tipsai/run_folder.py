@@ -24,7 +24,7 @@ def open_run(given: Mapping[str, Any], out: str | None, resume: bool) -> tuple[P
         resume: whether to go on with the run in it.
 
     Raises:
-        OutputError: the folder holds a run already.
+        OutputError: the folder holds a run already, is a file, or would be taken for a model.
         ResumeError: there is no run to go on with, or it was started with other arguments.
     """
     if out is None:
@@ -35,6 +35,11 @@ def open_run(given: Mapping[str, Any], out: str | None, resume: bool) -> tuple[P
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"--out {folder} is a file; give a folder.")
+    if folder.suffix == ".tips" and not folder.exists():
+        raise OutputError(
+            f"--out {folder} is a model's name; give a folder, such as {folder.with_suffix('')}: "
+            "the model goes into it as model.tips, beside its history and its report."
+        )
     found = [name for name in FILES if (folder / name).exists()]
     if not resume:
         if found:

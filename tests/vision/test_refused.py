@@ -133,6 +133,10 @@ def test_a_folder_that_holds_a_run(refused, pets, tmp_path):
         refused("train", "pets", "--out", "run"),
         "run already holds a run (config.json). Give another --out, or --resume",
     )
+    says(
+        refused("train", "pets", "--out", "pets.tips"),
+        "--out pets.tips is a model's name; give a folder, such as pets:",
+    )
 
 
 @pytest.mark.parametrize(
@@ -149,6 +153,8 @@ def test_a_folder_that_holds_a_run(refused, pets, tmp_path):
         ({"task": "clasification"}, "Did you mean 'classification'?"),
         ({"task": "points"}, "holds a folder for each class"),
         ({"values": [0, 1]}, "are for masks"),
+        ({"sizes": 16}, "there is no option 'sizes'. Did you mean 'size'?"),
+        ({"batch_size": 16}, "Expected one of size, bs, seed, aug, "),
     ],
 )
 def test_settings(option, text, pets):

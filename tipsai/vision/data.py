@@ -9,7 +9,7 @@ from typing import Any, Self, TypedDict, Unpack
 
 import pandas as pd
 
-from tipsai.core.errors import DataError, SettingError
+from tipsai.core.errors import DataError, SettingError, nearest
 from tipsai.data.block import Block
 from tipsai.data.datablock import EncodedItems
 from tipsai.data.dataloaders import DataLoaders
@@ -259,6 +259,11 @@ class ImageDataLoaders(DataLoaders):
         **options: Unpack[ImageOptions],
     ) -> Self:
         """Reads, splits, fits the blocks on training pictures, and makes the loaders."""
+        for name in options.keys() - ImageOptions.__annotations__.keys():
+            known = ", ".join(ImageOptions.__annotations__)
+            raise SettingError(
+                f"there is no option {name!r}.{nearest(name, ImageOptions.__annotations__)} Expected one of {known}."
+            )
         made = cls(None)
         like = options.get("like")
         of_masks = {name: options.get(name) for name in ("values", "names", "ignore")}
