@@ -1,5 +1,6 @@
 """What pictures come in: it trains or predicts, a message says what was odd, and what the model sees is right."""
 
+import io
 import os
 import subprocess
 import sys
@@ -387,6 +388,18 @@ def test_new_pictures_decode_in_bounded_batches(pets):
     torch.testing.assert_close(whole, learn.get_preds(learn.dls.test_dl(pets))[0], atol=1e-5, rtol=1e-5)
     with pytest.raises(DataError, match="there are no pictures to predict"):
         learn.predict([])
+
+
+def test_several_pictures_in_any_iterable(pets):
+    learn = vision_learner(ImageDataLoaders.from_folder(pets, seed=0), seed=0)
+    paths = sorted(pets.glob("*/*.*"))[:3]
+    expected = learn.predict(paths)
+    for given in (tuple(paths), pd.Series(paths), pd.Index(map(str, paths)), (path for path in paths)):
+        pd.testing.assert_frame_equal(learn.predict(given), expected)
+    with pytest.raises(DataError, match="give the column of their paths"):
+        learn.predict(pd.DataFrame({"path": paths}))
+    with pytest.raises(DataError, match="BytesIO given; expected a path"):
+        learn.predict(io.BytesIO(b"two\nlines"))
 
 
 def test_raw_predictions_of_corrupt_pictures_are_said(pets, broken, said):

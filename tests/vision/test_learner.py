@@ -77,6 +77,8 @@ def test_classifiers_from_scratch_mix_in_long_fits_unless_told_otherwise():
 
     assert mixing() == [("MixUp", 0.4, defaults.MIXED_FROM), ("CutMix", 1.0, defaults.MIXED_FROM)]
     assert mixing(mixup=0.0) == mixing(cutmix=0.0) == []
+    assert mixing(mixup=True) == [("MixUp", 0.4, 0)] and mixing(cutmix=True) == [("CutMix", 1.0, 0)]
+    assert mixing(mixup=False) == []
     assert mixing(mixup=0.2) == [("MixUp", 0.2, 0)] and mixing(cutmix=1.0) == [("CutMix", 1.0, 0)]
     assert mixing(loss_fn=torch.nn.CrossEntropyLoss()) == []
     x, y = shapes(48)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torchvision
 from pictures import tree, write
 from PIL import Image
 
@@ -144,11 +145,13 @@ def test_a_folder_that_holds_a_run(refused, pets, tmp_path):
     [
         ({"size": 0}, "size is 0"),
         ({"size": (8, -1)}, "expected pixels"),
+        ({"size": 16.5}, "size is 16.5; expected pixels"),
         ({"bs": 0}, "bs is 0"),
         ({"channels": 0}, "channels is 0; expected 1 (grey), 3 (RGB) or 4 (RGBA)"),
         ({"channels": 2}, "channels is 2"),
         ({"view": "stretch"}, "view is 'stretch'; expected 'crop', 'squish' or 'pad'"),
         ({"valid": 1.5}, "expected shares"),
+        ({"valid": [1, 2]}, "expected shares"),
         ({"n_workers": -1, "cache": False}, "n_workers is -1"),
         ({"task": "clasification"}, "Did you mean 'classification'?"),
         ({"task": "points"}, "holds a folder for each class"),
@@ -161,6 +164,23 @@ def test_settings(option, text, pets):
     with pytest.raises(SettingError) as error:
         ImageDataLoaders.from_folder(pets, **option)
     assert text in str(error.value)
+
+
+def test_what_is_no_architecture(pets):
+    dls = ImageDataLoaders.from_folder(pets)
+    for given in (torch.nn.Linear, len):
+        with pytest.raises(SettingError, match=f"Build it first: {given.__name__}\\(...\\)"):
+            vision_learner(dls, given, seed=0)
+    with pytest.raises(SettingError, match="arch is 18; expected a backbone's name"):
+        vision_learner(dls, 18, seed=0)
+    learn = vision_learner(dls, torchvision.models.resnet18, pretrained=False, seed=0)
+    assert learn.model.arguments["arch"] == "resnet18"
+
+
+@pytest.mark.parametrize("name", ["mixup", "cutmix"])
+def test_alphas_that_are_no_numbers(name, pets):
+    with pytest.raises(SettingError, match="alpha is 'yes'; it must be a number"):
+        vision_learner(ImageDataLoaders.from_folder(pets), seed=0, **{name: "yes"})
 
 
 def test_an_architecture_that_does_not_exist(pets):

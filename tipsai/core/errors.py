@@ -64,7 +64,11 @@ def listing(words: Iterable[object], most: int = 8) -> str:
 
 def require_positive(name: str, value: float, *, zero: bool = False) -> None:
     """Raises SettingError unless value is a finite number above zero (or zero, where that is allowed)."""
-    if not (value >= 0 if zero else value > 0) or value == float("inf"):
+    try:
+        fits = bool((value >= 0 if zero else value > 0) and value != float("inf"))
+    except TypeError:
+        raise SettingError(f"{name} is {value!r}; it must be a number. Give {name} another value.") from None
+    if not fits:
         raise SettingError(
             f"{name} is {value!r}; it must be {'at least' if zero else 'above'} 0. Give {name} another value."
         )

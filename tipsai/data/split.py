@@ -1,6 +1,7 @@
 """Splits of n items into training, validation and, on request, test: int64 index arrays that share no item."""
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,8 @@ class Split(NamedTuple):
 
 
 def _sizes(n: int, valid: float, test: float) -> tuple[int, int]:
-    if not (0 <= valid < 1 and 0 <= test < 1 and valid + test < 1):
+    numbers = isinstance(valid, Real) and isinstance(test, Real)
+    if not numbers or not (0 <= valid < 1 and 0 <= test < 1 and valid + test < 1):
         raise SettingError(
             f"valid={valid} and test={test}; expected shares of at least 0 that leave some for training."
         )

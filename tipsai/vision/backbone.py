@@ -234,6 +234,21 @@ def make_body(
     return body, n_features, maps
 
 
+def as_named(arch: Any) -> str | nn.Module:
+    """A backbone's name or module, of which torchvision's builders, such as torchvision.models.resnet18, give the name.
+
+    Raises:
+        SettingError: it is neither.
+    """
+    if isinstance(arch, str | nn.Module):
+        return arch
+    name = getattr(arch, "__name__", "")
+    if name in models.list_models(module=models) and models.get_model_builder(name) is arch:
+        return str(name)
+    hint = f" Build it first: {name}(...)." if callable(arch) else ""
+    raise SettingError(f"arch is {arch!r}; expected a backbone's name, such as 'resnet18', or a module.{hint}")
+
+
 def find(arch: str) -> tuple[str, str]:
     """("tipsai", "torchvision" or "timm", the name there) of a backbone.
 

@@ -505,7 +505,7 @@ def as_size(size: int | Sequence[int]) -> tuple[int, int]:
     Raises:
         SettingError: these are no pixels.
     """
-    pair = (size, size) if isinstance(size, int) else tuple(size)
+    pair = tuple(size) if isinstance(size, Sequence) else (size, size)
     if len(pair) != 2 or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in pair):
         raise SettingError(f"size is {size!r}; expected pixels, one side or (height, width).")
     return (pair[0], pair[1])

@@ -23,6 +23,7 @@ PASSES = 8  # over the pictures that are worth a narrower network; tests/benchma
 UNET_WIDTH = 32  # of the built-in network under a U-net, whose decoder works at the picture's full size
 UNET_LR = 3.0  # factor of the rate of Muon for a U-net from scratch
 UNET_FINE_TUNING_LR = 5.0  # factor of the rates of Muon for a U-net on pre-trained weights: its decoder is new
+MIXUP, CUTMIX = 0.4, 1.0  # alphas
 MIXED_FROM = 40  # epochs of a fit: in shorter ones mixing costs more than it regularises
 PROBED = 5000  # pictures that a fresh head on a pre-trained body is fitted to
 HEAD_LR = 2e-3  # of a fresh head on pre-trained weights: fast.ai's
@@ -53,8 +54,8 @@ def training(arch: Any, task: str, trained: bool, own_loss: bool) -> Training:
     small = isinstance(arch, str) and arch == "small_resnet"
     mixed = small and not trained and task == "classification" and not own_loss
     return Training(
-        mixup=0.4 if mixed else 0.0,
-        cutmix=1.0 if mixed else 0.0,
+        mixup=MIXUP if mixed else 0.0,
+        cutmix=CUTMIX if mixed else 0.0,
         mixed_from=MIXED_FROM if mixed else 0,
         opt="muon" if (small and not trained) or task == "segmentation" else "adamw",
         label_smoothing=0.1 if task == "classification" and not own_loss else 0.0,

@@ -1,7 +1,7 @@
 """One line from pictures' loaders to a Learner."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from tipsai.losses import CrossEntropy
 from tipsai.optim import OptSpec, layer_groups, n_parameters
 from tipsai.settings import Settings, choose
 from tipsai.vision import backbone, defaults, unet
-from tipsai.vision.backbone import VisionModel, WeightsError
+from tipsai.vision.backbone import VisionModel, WeightsError, as_named
 from tipsai.vision.data import ImageDataLoaders
 from tipsai.vision.models import SmallResNet
 from tipsai.vision.probe import fit_head
@@ -32,7 +32,7 @@ log = logging.getLogger("tipsai")
 
 def vision_learner(
     dls: ImageDataLoaders,
-    arch: str | nn.Module | None = None,
+    arch: str | nn.Module | Callable[..., nn.Module] | None = None,
     *,
     pretrained: bool | str | None = None,
     weights: str | Path | None = None,
@@ -41,8 +41,8 @@ def vision_learner(
     act: str | None = None,
     dropout: float | None = None,
     freeze_bn: bool | None = None,
-    mixup: float | None = None,
-    cutmix: float | None = None,
+    mixup: float | bool | None = None,
+    cutmix: float | bool | None = None,
     label_smoothing: float | None = None,
     class_weights: str | Mapping[Any, float] | None = None,
     progressive: bool | None = None,
@@ -60,8 +60,8 @@ def vision_learner(
 
     Args:
         dls: from ImageDataLoaders.
-        arch: a model of torchvision or timm by name, a module of your own, or None: the built-in "small_resnet" for
-            pictures of up to 96 pixels, else resnet18.
+        arch: a model of torchvision or timm by name, a function of torchvision.models, a module of your own, or None: the
+            built-in "small_resnet" for pictures of up to 96 pixels, else resnet18.
         pretrained: start from weights of ImageNet (AR03), or the name of the weights; by default they are taken where a
             named backbone has them. Of a module of your own: whether it brings trained weights, so that its rates are low.
         weights: a file of weights, .pth or .safetensors.
@@ -71,9 +71,9 @@ def vision_learner(
         dropout: before the last layer.
         freeze_bn: the batch norms of the backbone keep to the statistics that they came with, while their scales and
             shifts learn; by default with pre-trained weights.
-        mixup: alpha of mixup (TR03). By default the built-in network from scratch trains classifiers with 0.4, and with a
+        mixup: alpha of mixup (TR03), or True for 0.4. By default the built-in network from scratch trains classifiers with 0.4, and with a
             cutmix of 1, in fits of 40 epochs and more; where either is given it holds for every fit, and the other is off.
-        cutmix: alpha of CutMix. With both, half of the batches are cut.
+        cutmix: alpha of CutMix, or True for 1. With both, half of the batches are cut.
         label_smoothing: share of the probability that is spread over all classes while training; 0.1 by default.
         class_weights: "balanced", or a weight for each class, in the training loss (DA13).
         progressive: train the first half of the epochs on pictures of three quarters of the size (DA03); off by default.
@@ -96,6 +96,7 @@ def vision_learner(
         )
     if dls.train is None or dls.blocks is None:
         raise SettingError("these loaders hold no pictures to train on; make them with ImageDataLoaders.from_folder.")
+    arch = arch if arch is None else as_named(arch)
     seed = rng.draw_seed() if seed is None else seed
     network = {"width": width, "depth": depth, "act": act}
     made_with: dict[str, Any] = {
@@ -126,7 +127,11 @@ def vision_learner(
     usual = defaults.training(arch, dls.task, bool(trained), loss_fn is not None)
     given: dict[str, Any] = {"opt": opt, "label_smoothing": label_smoothing, "progressive": progressive}
     if mixup is not None or cutmix is not None:  # the other is off then, and fits of any length are mixed
-        given |= {"mixup": mixup or 0.0, "cutmix": cutmix or 0.0, "mixed_from": 0}
+        alphas = {
+            "mixup": defaults.MIXUP if mixup is True else mixup,
+            "cutmix": defaults.CUTMIX if cutmix is True else cutmix,
+        }
+        given |= {name: alpha or 0.0 for name, alpha in alphas.items()} | {"mixed_from": 0}
     chosen = choose(usual, given, settings)
     usual_lr, usual_wd, rule = _rates(model, bool(trained), chosen["opt"], dls)
     precision = options.pop("precision", "auto")

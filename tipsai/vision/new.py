@@ -1,8 +1,9 @@
 """New pictures, to be predicted: in any form, and whatever some of them are."""
 
+import io
 import logging
 import os
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,24 +23,28 @@ from tipsai.vision.rows import decode_all
 
 log = logging.getLogger("tipsai")
 
+WHOLE = (bytes, bytearray, memoryview, os.PathLike, io.IOBase)  # iterable in part, and yet one picture, or none at all
+
 
 def as_items(given: Any) -> list[Any]:
-    """New pictures one by one: of a folder, a path, several paths, PIL pictures or arrays.
+    """New pictures one by one: of a folder, a path, PIL pictures or arrays, or several of these in anything iterable.
 
     Raises:
-        DataError: there is no such file, or no picture in the folder.
+        DataError: there is no such file, no picture in the folder, or a table in place of its column.
     """
     if isinstance(given, str | Path):
         if not Path(given).exists():
             raise DataError(f"there is no file or folder {given}. Check the path.")
         return folders.list_pictures(given) if Path(given).is_dir() else [given]
-    if isinstance(given, pd.Series):
-        return list(given)
+    if isinstance(given, pd.DataFrame):
+        raise DataError(
+            "a table is given, which may hold more than pictures; give the column of their paths: df['path']."
+        )
     if isinstance(given, Tensor | np.ndarray):
         channels = given.shape[0 if isinstance(given, Tensor) else -1]
         one = given.ndim == 2 or (given.ndim == 3 and channels in (1, 3, 4))
         return [given] if one else list(planes(given))
-    return list(given) if isinstance(given, list | tuple) else [given]
+    return list(given) if isinstance(given, Iterable) and not isinstance(given, WHOLE) else [given]
 
 
 class NewPictures:
