@@ -398,7 +398,7 @@ def test_several_pictures_in_any_iterable(pets):
         pd.testing.assert_frame_equal(learn.predict(given), expected)
     with pytest.raises(DataError, match="give the column of their paths"):
         learn.predict(pd.DataFrame({"path": paths}))
-    with pytest.raises(DataError, match="BytesIO given; expected a path"):
+    with pytest.raises(DataError, match="expected a path, a file's bytes"):
         learn.predict(io.BytesIO(b"two\nlines"))
 
 

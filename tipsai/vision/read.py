@@ -274,10 +274,7 @@ def _opened(source: Source) -> Iterator[tuple[Any, str]]:
             elif isinstance(source, str | os.PathLike):
                 im = _from_file(files.enter_context(open(source, "rb")), name)
             else:
-                found = type(source).__name__
-                raise PictureError(
-                    name, f"{found} given; expected a path, a file's bytes, a PIL image, an array or a tensor."
-                )
+                raise PictureError(name, "expected a path, a file's bytes, a PIL image, an array or a tensor.")
             if im.mode == "LAB":
                 raise PictureError(name, "its colours are LAB, which is not converted. Save it as RGB.")
             yield im, name
