@@ -26,6 +26,7 @@ from tipsai.core.state import Batch
 from tipsai.data.loaders import Draw
 from tipsai.vision import geometry, sample
 from tipsai.vision.augment import Augment, Augmentation, draw_parameters
+from tipsai.vision.view import View
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 SIDE, SIZE = 460, (224, 224)
@@ -86,7 +87,7 @@ def ways(x, threads):
             v2.Normalize(MEAN, STD),
         ]
     )
-    ours = Augment(CHAIN, SIZE, MEAN, STD)
+    ours = Augment(CHAIN, View(SIZE, MEAN, STD))
     position = iter(range(10**9))
     made = {"tipsai": (lambda: ours(Batch((x,), ()), Draw(0, 0, next(position))), threads)}
     for n in sorted({1, threads}):

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as hyp
 
 from tipsai.core.errors import DataError, SettingError
-from tipsai.core.state import Batch
+from tipsai.core.state import IGNORED, Batch
 from tipsai.data.loaders import Draw
 from tipsai.vision import augment
 from tipsai.vision.augment import Augment, Augmentation
@@ -56,7 +56,7 @@ def test_switching_one_transform_off_leaves_the_others_as_they_were():
 
 @pytest.mark.parametrize("size", [(24, 24), (100, 104)])
 def test_a_draw_repeats_and_another_position_differs(size):
-    made = Augment(EVERYTHING, size, *PLAIN)
+    made = Augment(EVERYTHING, View(size, *PLAIN))
     found = [made(batch(), Draw(3, 1, position)).x[0] for position in (0, 0, 1)]
     assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
     assert found[0].shape == (4, 3, *size) and found[0].dtype == torch.float32
@@ -65,17 +65,17 @@ def test_a_draw_repeats_and_another_position_differs(size):
 
 def test_evaluation_draws_nothing():
     state = torch.get_rng_state()
-    made = Augment(EVERYTHING, (24, 24), *PLAIN)
+    made = Augment(EVERYTHING, View((24, 24), *PLAIN))
     one, two = made(batch(), None), made(batch(), None)
     assert torch.equal(one.x[0], two.x[0]) and torch.equal(torch.get_rng_state(), state)
-    assert torch.equal(one.x[0], Augment(None, (24, 24), *PLAIN)(batch(), Draw(0, 0, 0)).x[0])
+    assert torch.equal(one.x[0], Augment(None, View((24, 24), *PLAIN))(batch(), Draw(0, 0, 0)).x[0])
 
 
 @pytest.mark.parametrize("c", [1, 3, 12])
 def test_small_pictures_are_flipped_and_shifted_exactly(c):
     x = batch(64, c, 32, 32).x[0]
     settings = Augmentation.small(translate=1 / 8)
-    made = Augment(settings, (32, 32), (0.0,) * c, (1.0,) * c)(Batch((x,), ()), Draw(0, 0, 5)).x[0]
+    made = Augment(settings, View((32, 32), (0.0,) * c, (1.0,) * c))(Batch((x,), ()), Draw(0, 0, 5)).x[0]
     drawn = augment.draw_parameters(settings, 64, (32, 32), Draw(0, 0, 5).generator("augment"))
     moves = (drawn.shift * 9).floor().long() - 4
     assert set(moves.flatten().tolist()) == set(range(-4, 5))
@@ -100,11 +100,11 @@ def test_masks_and_points_go_where_the_picture_goes(seed, sized):
     warps = Augmentation(erase=0, brightness=0, contrast=0, padding="zeros")
     given_x = (x,) if sizes is None else (x, torch.tensor(sizes))
     draw, how = Draw(seed, 0, 0), ((80, 90), (0.0,), (1.0,))
-    of_mask = Augment(warps, *how, kind="mask")(Batch(given_x, (x.to(torch.int16), *given_x[1:])), draw)
+    of_mask = Augment(warps, View(*how, kind="mask"))(Batch(given_x, (x.to(torch.int16), *given_x[1:])), draw)
     seen, mask = of_mask.x[0][:, 0], of_mask.y[0]
     assert mask.dtype == torch.int64 and mask.shape == (3, 80, 90) and set(mask.unique().tolist()) <= {-100, 0, 1}
     assert ((seen > 0.5) != (mask == 1)).float().mean() < 0.02
-    of_points = Augment(warps, *how, kind="points")(Batch(given_x, (points,)), draw)
+    of_points = Augment(warps, View(*how, kind="points"))(Batch(given_x, (points,)), draw)
     assert torch.equal(of_points.x[0], of_mask.x[0]) and of_points.y[0].shape == (3, 2)
     v, u = ((torch.arange(k) + 0.5) * 2 / k - 1 for k in (80, 90))
     for picture, point in zip(seen, of_points.y[0], strict=True):
@@ -114,14 +114,14 @@ def test_masks_and_points_go_where_the_picture_goes(seed, sized):
 
 
 def test_labels_and_missing_targets_stay():
-    made = Augment(EVERYTHING, (24, 24), *PLAIN)(batch(), Draw(0, 0, 0))
+    made = Augment(EVERYTHING, View((24, 24), *PLAIN))(batch(), Draw(0, 0, 0))
     assert torch.equal(made.y[0], torch.arange(4))
-    assert Augment(None, (24, 24), *PLAIN, kind="mask")(Batch(batch().x, ()), None).y == ()
+    assert Augment(None, View((24, 24), *PLAIN, kind="mask"))(Batch(batch().x, ()), None).y == ()
 
 
 def test_a_batch_of_pictures_of_the_canvas_size_is_one_without_sizes():
     plain, sized = batch(), batch(sizes=[[40, 50]] * 4)
-    made = Augment(EVERYTHING, (24, 24), *PLAIN)
+    made = Augment(EVERYTHING, View((24, 24), *PLAIN))
     assert torch.equal(made(plain, Draw(0, 0, 0)).x[0], made(sized, Draw(0, 0, 0)).x[0])
     assert len(made(sized, None).x) == 1
 
@@ -143,7 +143,7 @@ def test_views_of_evaluation(view, outside):
     mask = torch.ones(1, 1, 40, 80, dtype=torch.int16)
     made = View((20, 20), (0.0,), (1.0,), "mask", view)(Batch((x,), (mask,)))
     assert (made.x[0] == 0).float().mean().item() == pytest.approx(outside, abs=0.11)
-    assert (made.y[0] == augment.IGNORED).float().mean() == outside
+    assert (made.y[0] == IGNORED).float().mean() == outside
 
 
 def test_the_crop_keeps_the_contents_shape_up_to_the_ratio():
@@ -168,18 +168,18 @@ def test_views_keep_small_pictures_sharp(side):
     """Whole pixels only: an impulse stays one."""
     x = torch.zeros(1, 1, side, side)
     x[0, 0, side // 2, side // 2] = 1
-    seen = [view(Batch((x,), ()), None).x[0] for view in views((side, side), (0.0,), (1.0,))]
+    seen = [view(Batch((x,), ()), None).x[0] for view in views(View((side, side), (0.0,), (1.0,)))]
     sharp = [set(v.unique().tolist()) == {0.0, 1.0} for v in seen]
     assert all(sharp) if side == 24 else sharp[:2] == [True, True]
     assert len({tuple(v.flatten().tolist()) for v in seen}) == len(seen)
 
 
 def test_test_time_views_begin_with_the_plain_one_and_differ():
-    made = [view(batch(1), None).x[0] for view in views((24, 24), *PLAIN)]
-    assert torch.equal(made[0], Augment(None, (24, 24), *PLAIN)(batch(1), None).x[0])
+    made = [view(batch(1), None).x[0] for view in views(View((24, 24), *PLAIN))]
+    assert torch.equal(made[0], Augment(None, View((24, 24), *PLAIN))(batch(1), None).x[0])
     assert torch.allclose(made[1], made[0].flip(3), atol=1e-4)
     assert all(not torch.allclose(a, b, atol=1e-2) for i, a in enumerate(made) for b in made[:i])
-    assert len(views((24, 24), *PLAIN, flip=False)) == len(made) // 2
+    assert len(views(View((24, 24), *PLAIN), flip=False)) == len(made) // 2
 
 
 @pytest.mark.parametrize(
@@ -200,16 +200,16 @@ def test_settings_out_of_range_are_refused(changes, message):
 
 def test_other_mistakes_are_named():
     with pytest.raises(SettingError, match="kind is 'box'"):
-        Augment(None, (24, 24), *PLAIN, kind="box")
+        View((24, 24), *PLAIN, kind="box")
     with pytest.raises(SettingError, match="view is 'fit'"):
-        Augment(None, (24, 24), *PLAIN, view="fit")
+        View((24, 24), *PLAIN, view="fit")
     with pytest.raises(DataError, match="expected pictures"):
         View((24, 24), *PLAIN)(Batch((torch.rand(2, 3),), ()))
 
 
 def test_a_picture_is_mirrored_in_every_other_epoch():
     x = batch(16, 3, 8, 8)
-    made = Augment(Augmentation.small(translate=0.0), (8, 8), *PLAIN)
+    made = Augment(Augmentation.small(translate=0.0), View((8, 8), *PLAIN))
     items = torch.arange(100, 116)
     plain = made(x, None).x[0]
     first, second, third = (made(x, Draw(3, epoch, epoch, items)).x[0] for epoch in range(3))

@@ -12,6 +12,9 @@ from tipsai.doctor.check import Check, Figures, Verdict
 from tipsai.doctor.context import Context, class_axis, rows
 
 TOLERANCE = 1e-3  # of the outputs' spread: other rows may change the last digits, by the order of a sum, and no more
+ROUNDING = (
+    1e-6  # of the outputs' size, eight steps of float32: rows alike may come out of a product unlike by one or two
+)
 FEW = 8  # rows that are looked at
 
 
@@ -150,7 +153,7 @@ def _input(ctx: Context) -> Figures | None:
 
 
 def _judge_input(f: Figures) -> Iterator[Verdict]:
-    if f["inputs differ"] and f["spread"] <= 1e-7 * max(1.0, f["size"]):
+    if f["inputs differ"] and f["spread"] <= ROUNDING * max(1.0, f["size"]):
         yield Verdict(
             "error",
             "the model says the same of every item: its outputs do not depend on the input.",

@@ -1,7 +1,6 @@
 """Augmentation of a batch of pictures on its device: one warp, one colour matrix, one erasing (DA07, DA11, DA17)."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -9,12 +8,12 @@ import torch
 from torch import Tensor
 
 from tipsai.core.errors import SettingError
-from tipsai.core.state import IGNORED, Batch
+from tipsai.core.state import Batch
 from tipsai.data.loaders import Draw
 from tipsai.vision import geometry, sample
 from tipsai.vision.geometry import Size
 from tipsai.vision.sample import Padding
-from tipsai.vision.view import Kind, View, pictures
+from tipsai.vision.view import View, pictures
 
 _SHARES = ("flip", "translate", "p_warp", "brightness", "contrast", "saturation", "p_colour", "erase")
 _AT_MOST = dict.fromkeys(_SHARES, 1.0) | {"rotate": 180.0, "perspective": 0.5, "hue": 0.5}
@@ -224,29 +223,11 @@ class Augment:
 
     Args:
         settings: None for the plain view in training too.
-        size: (height, width) of what the model sees, in pixels.
-        mean: of each channel, for pixels of 0..1.
-        std: likewise.
-        kind: what the target is: "label", "mask" or "points"; see View.
-        view: of evaluation: "crop", "squish" or "pad"; see View.
-        fill: a mask's value where it shows nothing.
-
-    Raises:
-        SettingError: kind or view is unknown.
+        plain: the view of evaluation; training sees pictures of its size, too.
     """
 
-    def __init__(
-        self,
-        settings: Augmentation | None,
-        size: Size,
-        mean: Sequence[float],
-        std: Sequence[float],
-        *,
-        kind: Kind = "label",
-        view: str = "crop",
-        fill: int = IGNORED,
-    ) -> None:
-        self.settings, self.plain = settings, View(size, mean, std, kind, view, fill)
+    def __init__(self, settings: Augmentation | None, plain: View) -> None:
+        self.settings, self.plain = settings, plain
         self.training = self.plain  # of another size while pictures grow; see progressive.Progressive
 
     def __call__(self, batch: Batch, draw: Draw | None) -> Batch:

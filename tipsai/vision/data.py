@@ -25,7 +25,7 @@ from tipsai.vision.new import NewPictures, as_items, emptied
 from tipsai.vision.parts import Part
 from tipsai.vision.rows import PictureRows, memory_budget
 from tipsai.vision.targets import TASK_OF, TASKS, in_outline, in_pixels, infer_task, one_by_one, points_of, target_block
-from tipsai.vision.view import Kind, views
+from tipsai.vision.view import Kind, View, views
 
 log = logging.getLogger("tipsai")
 
@@ -372,8 +372,9 @@ class ImageDataLoaders(DataLoaders):
         assert self.blocks is not None
         block = self.picture
         kind: Kind = getattr(self.blocks[1], "geometry", "label")
-        self.batch_tfms = (Augment(self.aug, block.size, block.mean, block.std, kind=kind, view=block.view),)
-        looks = views(block.size, block.mean, block.std, kind=kind, flip=block.mirrored, view=block.view)
+        plain = View(block.size, block.mean, block.std, kind, block.view)
+        self.batch_tfms = (Augment(self.aug, plain),)
+        looks = views(plain, flip=block.mirrored)
         # points can be mirrored, but not what they mean: a left eye would be a right one
         self.views = tuple((look,) for look in looks) if kind != "points" and len(looks) > 1 else ()
 

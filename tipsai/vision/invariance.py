@@ -67,7 +67,7 @@ def invariances(learn: Learner, aug: Augmentation | None = None, *, n: int = 200
         strength = 1.0 if name in ("flip", "erase") else getattr(settings, name)  # every picture, at drawn strengths
         changes: dict[str, Any] = {name: strength, "padding": settings.padding, "erase_area": settings.erase_area}
         alone = replace(OFF, **changes)
-        change = Augment(alone, dls.picture.size, dls.picture.mean, dls.picture.std, view=dls.picture.view)
+        change = Augment(alone, dls.augment.plain)
         seen, _ = _classes(learn, change, given, seed)
         changed = seen != plain
         flips = float(changed.double().mean())

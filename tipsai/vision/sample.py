@@ -315,7 +315,7 @@ def _filtered(x_1chw: Tensor, cut: _Cut) -> Tensor:
 
 
 def _edged(x_1chw: Tensor, across: int, down: int) -> Tensor:
-    """As float32, with this many copies, 0 or 1, of the edge around it: F.pad would need numbers, and take a pass more."""
+    """As float32, with this many copies, 0 or 1, of the edge around it: F.pad would need floats, and so a pass more."""
     b, c, h, w = x_1chw.shape
     made = x_1chw.new_empty((b, c, h + 2 * down, w + 2 * across), dtype=torch.float32)
     made[:, :, down : down + h, across : across + w] = x_1chw

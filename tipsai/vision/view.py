@@ -4,7 +4,7 @@ Evaluation and test-time augmentation look through views; training looks through
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -108,36 +108,24 @@ class View:
         return (warped[:, 0].long(),)
 
 
-def views(
-    size: Size,
-    mean: Sequence[float],
-    std: Sequence[float],
-    *,
-    kind: Kind = "label",
-    view: str = "crop",
-    flip: bool = True,
-) -> list[BatchTransform]:
+def views(plain: View, *, flip: bool = True) -> list[BatchTransform]:
     """Views whose predictions are averaged at test time (TTA): plain, and moved to either side, nearer where that blurs little.
 
     Pictures of up to 96 pixels move by one pixel along both diagonals, which is exact; zooming would blur them. Masks are
     mirrored alone, which undoes exactly, so that every pixel is judged where it is.
 
     Args:
-        size: see View, as of the next four.
-        mean: of each channel.
-        std: of each channel.
-        kind: of the target.
-        view: of the plain one.
+        plain: the view of evaluation.
         flip: each mirrored as well; not where left and right differ in meaning.
     """
     moves: list[tuple[float, tuple[float, float]]] = [(1.0, (0.0, 0.0))]
-    if kind != "mask" and max(size) <= SMALL_SIDE:
-        down, right = 2 / size[0], 2 / size[1]
+    if plain.kind != "mask" and max(plain.size) <= SMALL_SIDE:
+        down, right = 2 / plain.size[0], 2 / plain.size[1]
         moves += [(1.0, (right, down)), (1.0, (-right, -down))]
-    elif kind != "mask":
+    elif plain.kind != "mask":
         moves += [(1.1, (0.0, 0.0)), (1.1, (0.09, 0.0)), (1.1, (-0.09, 0.0))]
     return [
-        View(size, mean, std, kind, view, flip=mirrored, zoom=zoom, shift=shift)
+        replace(plain, flip=mirrored, zoom=zoom, shift=shift)
         for zoom, shift in moves
         for mirrored in ((False, True) if flip else (False,))
     ]
