@@ -320,7 +320,8 @@ class Learner:
         self.fits.append(asked | {"accumulate": fit.accumulate, "final": fit.final})
         ended = False
         try:
-            done = fitting.run(fit, st, source, step, callbacks, judge, self.metrics, config, self.n_fits)
+            with self.dls.persistent_workers():
+                done = fitting.run(fit, st, source, step, callbacks, judge, self.metrics, config, self.n_fits)
             ended = done and st.stop_reason != INTERRUPTED
         except NonFiniteLossError:
             self.opt = None  # its averages hold what is not finite

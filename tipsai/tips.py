@@ -189,8 +189,8 @@ TIPS = {
         Tip(
             "DA16",
             "Read data by several workers, ahead of the training.",
-            "default: ImageDataLoaders.from_folder(n_workers=None), by the processors at hand; batches lie in pinned memory, and the next one is "
-            "copied to the device during a step",
+            "default: ImageDataLoaders.from_folder(n_workers=None), by the processors at hand, and they stay for the "
+            "whole fit; batches lie in pinned memory, and the next one is copied to the device during a step",
         ),
         Tip(
             "DA17",

@@ -15,6 +15,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -59,13 +60,14 @@ def make_folder(folder: Path, n: int) -> None:
         cut.convert("RGB").save(place / f"{i}.jpg", quality=90)
 
 
-def ours(folder: Path, workers: int) -> Callable[[int], int]:
+def ours(folder: Path, workers: int, until: ExitStack) -> Callable[[int], int]:
     from tipsai.vision import Augmentation, ImageDataLoaders
 
     aug = Augmentation(
         flip=0.5, rotate=10, zoom=1.1, perspective=0.2, scale=(0.35, 1), brightness=0.2, contrast=0.2, saturation=0.2
     )
     dls = ImageDataLoaders.from_folder(folder, valid=0.0, size=SIZE, bs=BS, aug=aug, n_workers=workers, cache=False)
+    until.enter_context(dls.persistent_workers())  # as in a fit
     feed = dls.feed("train", torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
     def epoch(number: int) -> int:
@@ -78,7 +80,7 @@ def ours(folder: Path, workers: int) -> Callable[[int], int]:
     return epoch
 
 
-def torchvisions(folder: Path, workers: int) -> Callable[[int], int]:
+def torchvisions(folder: Path, workers: int, until: ExitStack) -> Callable[[int], int]:
     from torch.utils.data import DataLoader
     from torchvision.datasets import ImageFolder
     from torchvision.transforms import v2
@@ -95,7 +97,9 @@ def torchvisions(folder: Path, workers: int) -> Callable[[int], int]:
             v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
         ]
     )
-    loader = DataLoader(ImageFolder(folder, chain), BS, shuffle=True, num_workers=workers)
+    loader = DataLoader(
+        ImageFolder(folder, chain), BS, shuffle=True, num_workers=workers, persistent_workers=workers > 0
+    )
 
     def epoch(number: int) -> int:
         return sum(len(x) for x, _ in loader)
@@ -103,7 +107,7 @@ def torchvisions(folder: Path, workers: int) -> Callable[[int], int]:
     return epoch
 
 
-def fastais(folder: Path, workers: int) -> Callable[[int], int]:
+def fastais(folder: Path, workers: int, until: ExitStack) -> Callable[[int], int]:
     from fastai.vision.all import ImageDataLoaders, Normalize, Resize, aug_transforms, imagenet_stats
 
     tfms = aug_transforms(size=SIZE, min_scale=0.35, max_rotate=10, max_zoom=1.1, max_lighting=0.2, max_warp=0.2)
@@ -125,14 +129,14 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--folder", type=Path)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as made:
+    with tempfile.TemporaryDirectory() as made, ExitStack() as until:
         folder = args.folder or Path(made)
         if args.folder is None:
             make_folder(folder, args.pictures)
         ways = {}
         for name, make in (("tipsai", ours), ("torchvision", torchvisions), ("fastai", fastais)):
             try:
-                ways[name] = make(folder, args.workers)
+                ways[name] = make(folder, args.workers, until)
             except ImportError as error:
                 print(f"{name}: left out ({error})")
         seconds: dict[str, list[float]] = {name: [] for name in ways}

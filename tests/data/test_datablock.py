@@ -1,36 +1,17 @@
 """DataBlock: from a source to batches."""
 
 import functools
-import logging
-import multiprocessing
 import random
 
-import numpy as np
 import pytest
 import torch
 
 from tipsai.core.errors import DataError
 from tipsai.data.block import Block, CategoryBlock
 from tipsai.data.datablock import DataBlock, Mapped
-from tipsai.data.loaders import ItemLoader
 from tipsai.data.split import index_split
 
 ITEMS = [(torch.full((3,), float(i)), "ab"[i % 2]) for i in range(20)]
-
-
-@pytest.fixture
-def spawning(monkeypatch):
-    """Worker processes start afresh, as on macOS and Windows, for as long as a test runs."""
-    context = multiprocessing.get_context("spawn")
-    monkeypatch.setattr(multiprocessing, "get_start_method", lambda allow_none=False: "spawn")
-    loader = torch.utils.data.DataLoader
-    monkeypatch.setattr(
-        torch.utils.data,
-        "DataLoader",
-        lambda *args, **options: loader(
-            *args, **options, multiprocessing_context=context if options["num_workers"] else None
-        ),
-    )
 
 
 def split_last(items):
@@ -139,88 +120,8 @@ def test_summary_prints_every_stage(capsys):
     assert "20: 12 training, 4 validation, 4 test" in printed and "[2, 3] torch.float32" in printed
 
 
-# --- workers --------------------------------------------------------------------------------------------------------
-
-
 def first_of(item):
     return item[0]
-
-
-class RandomShift:
-    """An augmentation that draws from every global generator."""
-
-    def __call__(self, x):
-        return x + random.random() + np.random.random() + torch.rand(())  # noqa: NPY002  that is the point
-
-
-def read(dls, **options):
-    return torch.cat([batch.x[0] for batch in dls.train.batches(seed=5, **options)])
-
-
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_item_randomness_depends_on_seed_epoch_and_position_not_on_workers():
-    source = [(torch.zeros(1), i % 2) for i in range(30)]
-
-    def loaders(n_workers):
-        return DataBlock((Block(), CategoryBlock()), item_aug=RandomShift()).dataloaders(
-            source, bs=5, n_workers=n_workers
-        )
-
-    none, two = read(loaders(0)), read(loaders(2))
-    assert torch.equal(none, two)
-    assert len(none.unique()) == len(none), "each item has randomness of its own"
-    assert torch.equal(none[10:], read(loaders(0), start=2)) and torch.equal(none[10:], read(loaders(2), start=2))
-    assert not torch.equal(none, read(loaders(0), epoch=1))
-
-
-class Refusing(torch.utils.data.Dataset):
-    def __len__(self):
-        return 8
-
-    def __getitem__(self, i):
-        if i == 5:
-            raise DataError("item 5 is no item. Leave it out.")
-        return torch.zeros(2), torch.tensor(0)
-
-
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-@pytest.mark.parametrize("n_workers", [0, 2])
-def test_a_worker_hands_a_mistake_on_as_it_is(n_workers):
-    batches = ItemLoader(Refusing(), bs=2, n_workers=n_workers).batches()
-    assert next(batches).n_rows == 2
-    with pytest.raises(DataError) as error:
-        list(batches)
-    assert str(error.value) == "item 5 is no item. Leave it out."
-
-
-def test_item_randomness_leaves_the_global_generators_alone():
-    dls = DataBlock((Block(), CategoryBlock()), item_aug=RandomShift()).dataloaders(ITEMS)
-    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()
-    read(dls)
-    assert random.getstate() == before[0] and np.random.get_state()[1].tolist() == before[1]
-    assert torch.equal(torch.get_rng_state(), before[2])
-
-
-@pytest.mark.usefixtures("spawning")
-def test_workers_that_start_afresh_take_lambdas_for_get_x_and_get_y(caplog):
-    def loaders(n_workers):
-        return make(get_x=lambda item: item[0] * 2, get_y=lambda item: item[1].upper()).dataloaders(
-            ITEMS, bs=6, n_workers=n_workers
-        )
-
-    alone, sent = (list(loaders(n).train.batches(seed=1)) for n in (0, 2))
-    assert not caplog.records
-    assert all(torch.equal(a.x[0], b.x[0]) and torch.equal(a.y[0], b.y[0]) for a, b in zip(alone, sent, strict=True))
-
-
-@pytest.mark.usefixtures("spawning")
-def test_where_a_lambda_cannot_be_sent_the_items_are_decoded_here_and_that_is_said(caplog):
-    dls = make(item_aug=lambda x: x + 100).dataloaders(ITEMS, bs=6, n_workers=2)
-    with caplog.at_level(logging.WARNING):
-        assert sorted(read(dls)[:, 0].tolist()) == [100.0 + i for i in range(12)]
-        read(dls, epoch=1)
-    (record,) = caplog.records
-    assert "decoded in this process, not in 2 workers" in record.getMessage() and "def" in record.getMessage()
 
 
 def test_mapped_calls_its_function_when_asked_and_travels_with_it_or_with_its_values():

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from tipsai.core.errors import DataError, SettingError
 from tipsai.core.state import Batch
-from tipsai.data import loaders
 from tipsai.data.dataloaders import DataLoaders, Feed
-from tipsai.data.loaders import Draw, ForeignLoader, ItemLoader, RowLoader, TensorRows, to_batch
+from tipsai.data.loaders import EVAL_ROWS, Draw, ForeignLoader, ItemLoader, RowLoader, TensorRows, to_batch
 
 CPU = torch.device("cpu")
 
@@ -152,7 +151,7 @@ def test_from_tensors_copies_arrays_it_may_not_write_to():
 def test_from_tensors_evaluates_in_large_batches():
     x = torch.zeros(5000, 1)
     dls = DataLoaders.from_tensors((x, x), (x, x), (x, x), bs=10)
-    assert (dls.bs, dls.valid.bs, dls.test.bs) == (10, loaders.EVAL_ROWS, loaders.EVAL_ROWS)
+    assert (dls.bs, dls.valid.bs, dls.test.bs) == (10, EVAL_ROWS, EVAL_ROWS)
 
 
 @pytest.mark.parametrize(
@@ -297,12 +296,6 @@ def test_a_split_that_is_not_there_is_named():
         dls.feed("valid", CPU)
     with pytest.raises(SettingError, match="there is no training data here"):
         DataLoaders(None).one_batch()
-
-
-def test_default_workers_leave_room(monkeypatch):
-    for n, expected in ((1, 0), (2, 1), (3, 2), (64, 8)):
-        monkeypatch.setattr(loaders.os, "sched_getaffinity", lambda pid, n=n: set(range(n)), raising=False)
-        assert loaders.default_workers() == expected
 
 
 @pytest.mark.parametrize("make", MAKERS)

@@ -220,7 +220,7 @@ if __name__ == "__main__":
         label = lambda path: path.parent.name
         dls = ImageDataLoaders.from_function(sys.argv[1], label, cache=False, n_workers=n, bs=8, valid=0.0)
         batches.append(list(dls.feed("train", torch.device("cpu")).batches(seed=3)))
-        print(dls.train.n_workers)
+        print(dls.train.workers.n)
     assert all(torch.equal(a.x[0], b.x[0]) and torch.equal(a.y[0], b.y[0]) for a, b in zip(*batches, strict=True))
 """
 

@@ -12,8 +12,9 @@ from tipsai.core.errors import DataError
 from tipsai.core.state import Batch
 from tipsai.data.block import Block
 from tipsai.data.dataloaders import DataLoaders
-from tipsai.data.loaders import BatchTransform, Draw, ItemLoader, travels
+from tipsai.data.loaders import BatchTransform, Draw, ItemLoader
 from tipsai.data.split import Split, random_split
+from tipsai.data.workers import travels
 
 
 def _first(item: Any) -> Any:
@@ -42,7 +43,7 @@ class Mapped(Sequence[Any]):
 
     def __getstate__(self) -> dict[str, Any]:
         if not travels(self.function):
-            self.function, self.items = None, list(self)  # kept, since every worker of every epoch gets them
+            self.function, self.items = None, list(self)  # kept, since every worker gets them
         return self.__dict__
 
 
@@ -64,6 +65,11 @@ class EncodedItems:
         augment: Callable[[Any], Any] | None = None,
     ) -> None:
         self.blocks, self.x, self.y, self.augment = blocks, x, y, augment
+
+    @property
+    def steady(self) -> bool:
+        """Whether an item is the same whenever it is asked for; see data.workers."""
+        return self.augment is None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -128,7 +134,7 @@ class DataBlock:
         Args:
             source: what get_items takes, or a sequence of items.
             bs: items a batch.
-            n_workers: processes that read and encode; see loaders.default_workers.
+            n_workers: processes that read and encode; see workers.default_workers.
 
         Returns:
             loaders whose `blocks` are the fitted copies.

@@ -1,5 +1,6 @@
 """The splits of a data set together: DataLoaders; and a split on its way to the device: Feed."""
 
+import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -209,3 +210,12 @@ class DataLoaders:
             more = " (a reloaded model takes some by load_learner(path, dls=...))" if self.train is None else ""
             raise SettingError(f"there is no {split} data; give some when the DataLoaders are made{more}.")
         return Feed(loader, device, self.batch_tfms, training=split == "train")
+
+    @contextlib.contextmanager
+    def persistent_workers(self) -> Iterator[None]:
+        """In here workers stay from epoch to epoch; see data.workers. A fit does it by itself."""
+        with contextlib.ExitStack() as stack:
+            for loader in (self.train, self.valid):
+                if isinstance(loader, ItemLoader):
+                    stack.enter_context(loader.workers.persistent())
+            yield

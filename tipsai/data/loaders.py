@@ -1,10 +1,5 @@
 """Loaders: a split's batches from any position, as a function of (seed, epoch, position) alone."""
 
-import logging
-import multiprocessing
-import os
-import pickle  # noqa: S403  multiprocessing sends with it; nothing is ever read back from a file
-import random
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -14,10 +9,10 @@ import torch
 from torch import Tensor
 
 from tipsai.core import rng
-from tipsai.core.errors import DataError, SettingError, TipsaiError
+from tipsai.core.errors import DataError, SettingError
 from tipsai.core.state import Batch
+from tipsai.data.workers import Workers
 
-log = logging.getLogger("tipsai")
 EVAL_ROWS = 1024  # rows of an evaluation batch sliced from memory: no gradients are kept, and small batches waste time
 
 
@@ -223,66 +218,6 @@ def to_batch(sample: Any) -> Batch:
     return Batch(x, y)
 
 
-class _Nowhere:
-    """A file that forgets what is written to it."""
-
-    def write(self, data: bytes) -> int:
-        return len(data)
-
-
-def travels(thing: Any) -> bool:
-    """Whether multiprocessing can send something to a fresh process; lambdas and local classes cannot go."""
-    try:
-        pickle.Pickler(_Nowhere(), pickle.HIGHEST_PROTOCOL).dump(thing)
-    except (pickle.PicklingError, AttributeError, TypeError):  # which one depends on the thing and on Python's version
-        return False
-    except RuntimeError:  # locks and queues go only while a process is being started
-        return True
-    return True
-
-
-class _Seeded:
-    """A dataset asked by (index, seed): each item's randomness is seeded by its epoch and position, in any worker.
-
-    A worker hands a user's mistake on as the error that it is: raised there, its message would drown in a traceback.
-    """
-
-    def __init__(self, dataset: Any, in_worker: bool) -> None:
-        self.dataset, self.in_worker = dataset, in_worker
-
-    def __getitem__(self, key: tuple[int, int | None]) -> Any:
-        index, seed = key
-        if self.in_worker:
-            if seed is not None:
-                rng.seed_everything(seed)
-            try:
-                return self.dataset[index]
-            except TipsaiError as error:
-                return error
-        if seed is None:
-            return self.dataset[index]
-        python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
-        try:
-            random.seed(seed)
-            np.random.seed(seed % 2**32)
-            torch.default_generator.manual_seed(seed)
-            return self.dataset[index]
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)
-            torch.set_rng_state(cpu)
-
-
-class _Collated:
-    """A batch of samples; or the first error among them, see _Seeded."""
-
-    def __init__(self, collate: Callable[[Any], Any]) -> None:
-        self.collate = collate
-
-    def __call__(self, samples: Sequence[Any]) -> Any:
-        return next((s for s in samples if isinstance(s, TipsaiError)), None) or self.collate(samples)
-
-
 class ItemLoader:
     """Batches of a map-style torch Dataset, decoded by workers.
 
@@ -290,8 +225,7 @@ class ItemLoader:
         dataset: has __len__ and __getitem__.
         bs: items a batch.
         shuffle: a new order each epoch, and randomness in the items seeded by position.
-        n_workers: processes; 0 decodes in this one. See default_workers. What cannot be sent to processes that start
-            afresh (macOS, Windows) is decoded here instead, which is said.
+        n_workers: processes; 0 decodes in this one. See data.workers.
         collate: from a list of samples to (x, y); torch's default without.
     """
 
@@ -309,35 +243,15 @@ class ItemLoader:
             raise DataError(
                 f"{type(dataset).__name__} has no length or no items by number; give from_loaders a torch DataLoader of it."
             )
-        self.dataset, self.bs, self.shuffle, self.n_workers, self.collate = (
-            dataset,
-            check_bs(bs),
-            shuffle,
-            n_workers,
-            collate,
-        )
-        if isinstance(n_workers, bool) or not isinstance(n_workers, int) or n_workers < 0:
-            raise SettingError(f"n_workers is {n_workers!r}; expected a whole number of processes, 0 for none.")
-        self.sent = False  # whether it is known that the dataset can be sent to workers
+        self.dataset, self.bs, self.shuffle = dataset, check_bs(bs), shuffle
+        self.collate = collate or torch.utils.data.default_collate
+        self.workers = Workers(n_workers)
         self.n_items = len(dataset)
         if not self.n_items:
             raise DataError("a split has no items.")
 
     def __len__(self) -> int:
         return _n_batches(self.n_items, self.bs, self.shuffle)
-
-    def _workers(self) -> int:
-        """The workers that can be had: none where they start afresh and the dataset cannot be sent to them."""
-        afresh = multiprocessing.get_start_method() != "fork"
-        if self.n_workers and afresh and not self.sent and not travels((self.dataset, self.collate)):
-            log.warning(
-                "the items are decoded in this process, not in %d workers: the dataset holds a lambda or a local class, "
-                "which cannot be sent to another process. Define it with def or class at the top of a module.",
-                self.n_workers,
-            )
-            self.n_workers = 0
-        self.sent = True
-        return self.n_workers
 
     def order(self, seed: int, epoch: int) -> Tensor:
         return rng.order(self.n_items, seed, epoch) if self.shuffle else torch.arange(self.n_items)
@@ -347,18 +261,7 @@ class ItemLoader:
         first, last = start * self.bs, min(len(self) * self.bs, self.n_items)
         keys = [(order[at], rng.derive(seed, "item", epoch, at) if self.shuffle else None) for at in range(first, last)]
         chosen = [keys[i : i + self.bs] for i in range(0, len(keys), self.bs)]
-        n_workers = self._workers()
-        loader: Any = torch.utils.data.DataLoader(
-            _Seeded(self.dataset, in_worker=n_workers > 0),  # type: ignore[arg-type]
-            batch_sampler=chosen,
-            num_workers=n_workers,
-            collate_fn=_Collated(self.collate or torch.utils.data.default_collate),
-            pin_memory=torch.cuda.is_available(),
-            generator=rng.generator(seed, "workers", epoch),
-        )
-        for sample in loader:
-            if isinstance(sample, TipsaiError):
-                raise sample
+        for sample in self.workers.read(self.dataset, self.collate, chosen, rng.generator(seed, "workers", epoch)):
             yield to_batch(sample)
 
     def sample(self, n: int, seed: int) -> Iterator[Batch]:
@@ -369,11 +272,11 @@ class ItemLoader:
 
     def plain(self) -> "ItemLoader":
         data = self.dataset.without_augmentation() if hasattr(self.dataset, "without_augmentation") else self.dataset
-        return ItemLoader(data, self.bs, n_workers=self.n_workers, collate=self.collate)
+        return ItemLoader(data, self.bs, n_workers=self.workers.n, collate=self.collate)
 
     def at(self, index: Sequence[int]) -> Batch:
-        data, collate = self.plain().dataset, self.collate or torch.utils.data.default_collate
-        return to_batch(collate([data[int(i)] for i in index]))
+        data = self.plain().dataset
+        return to_batch(self.collate([data[int(i)] for i in index]))
 
     def __iter__(self) -> Iterator[Batch]:
         return self.batches()
@@ -438,9 +341,3 @@ class ForeignLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         return self.batches()
-
-
-def default_workers() -> int:
-    """Worker processes for decoding: the processors this process may use, less one for the training itself, at most 8 (DA16)."""
-    n = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(0, min(8, n - 1)) if n > 2 else n - 1

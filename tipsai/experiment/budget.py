@@ -60,7 +60,7 @@ def seconds_a_step(learn: Learner, measuring: float) -> float:
     staged = bind(cb for cb in learn.callbacks if cb.stages)
     starts = sorted({0.0, *(start for cb in learn.callbacks for start in cb.stages)})
     mean = 0.0
-    with rng.preserved(), memory.reused():  # as a fit does
+    with rng.preserved(), memory.reused(), learn.dls.persistent_workers():  # as a fit does
         model.train()
         fire(staged.before_fit, st)
         try:

@@ -13,9 +13,10 @@ from tipsai.core.errors import DataError, SettingError, nearest
 from tipsai.data.block import Block
 from tipsai.data.datablock import EncodedItems
 from tipsai.data.dataloaders import DataLoaders
-from tipsai.data.loaders import ItemLoader, Loader, RowLoader, check_bs, default_workers
+from tipsai.data.loaders import ItemLoader, Loader, RowLoader, check_bs
 from tipsai.data.processor import Standardize
 from tipsai.data.split import column_split
+from tipsai.data.workers import default_workers
 from tipsai.vision import defaults, folders, parts, show, tables
 from tipsai.vision.augment import Augment, Augmentation
 from tipsai.vision.blocks import ImageBlock, MaskBlock, PointBlock, some

@@ -11,7 +11,7 @@ from torch import Tensor
 from tipsai.core.errors import DataError
 from tipsai.core.state import Batch
 from tipsai.data.block import Block
-from tipsai.data.loaders import default_workers
+from tipsai.data.workers import default_workers
 
 
 class Column:
