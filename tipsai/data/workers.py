@@ -152,9 +152,8 @@ class Workers:
             if isinstance(sample, TipsaiError):
                 raise sample
             yield sample
-        if (
-            loader.persistent_workers and self._persistent
-        ):  # a pass that broke off leaves none: they may be busy, or dead
+        # a pass that broke off does not come here: its workers may be busy, or dead
+        if loader.persistent_workers and self._persistent:
             self._waiting = loader
 
     def _start(self, dataset: Any, collate: Callable[[Any], Any], generator: torch.Generator) -> Any:

@@ -12,9 +12,7 @@ from tipsai.doctor.check import Check, Figures, Verdict
 from tipsai.doctor.context import Context, class_axis, rows
 
 TOLERANCE = 1e-3  # of the outputs' spread: other rows may change the last digits, by the order of a sum, and no more
-ROUNDING = (
-    1e-6  # of the outputs' size, eight steps of float32: rows alike may come out of a product unlike by one or two
-)
+ROUNDING = 1e-6  # of the outputs' size: equal rows may come out of a product a step or two of float32 apart
 FEW = 8  # rows that are looked at
 
 
