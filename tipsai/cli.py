@@ -203,15 +203,16 @@ def _train(args: argparse.Namespace) -> int:
     config["n_steps"] = max(1, round(config["n_epochs"] * len(learn.dls.train or ())))
     learn.doctor.silence(args.silent or ())
     run_folder.write_json(out / "config.json", config)
+    # What was wrong with the data was said when they were read, and is not said again.
     if args.check and not args.resume:
-        tell(learn.check())
+        tell(finding for finding in learn.check() if finding not in learn.dls.findings)
     fit = learn.fit_one_cycle if learn.transfer.probe is None else learn.fine_tune
     fit(config["n_epochs"], checkpoint=out / "checkpoint.tips", resume=args.resume)
     if learn.stop_reason == "interrupted":
         log.warning("go on with: the same command, --out %s --resume", out)
         return INTERRUPTED_STATUS
     figures = learn.results() | (learn.test() if learn.dls.test is not None else {})
-    told = {finding.code for finding in learn.doctor.found}
+    told = {finding.code for finding in (*learn.dls.findings, *learn.doctor.found)}
     learn.export(out / "model.tips")
     learn.doctor.found += verify(learn, out / "model.tips")
     tell(finding for finding in learn.findings if finding.code not in told)

@@ -199,7 +199,7 @@ def test_row_weights_have_mean_one_and_are_no_input():
         ({"bs": 0}, SettingError, "bs is 0"),
         ({"bs": 2.5}, SettingError, "bs is 2.5"),
         ({"target": ["label", "amount"]}, DataError, "neither all numbers nor all yes and no"),
-        ({"target": "color", "task": "regression"}, DataError, "values that are no numbers"),
+        ({"target": "color", "task": "regression"}, DataError, "values that cannot be read as a number"),
     ],
 )
 def test_wrong_arguments_are_refused(options, error, says):
@@ -211,8 +211,8 @@ def test_wrong_arguments_are_refused(options, error, says):
     "target,value,says",
     [
         ("label", "new", r"in the test table, column 'label': the class 'new' was not in the training data"),
-        ("amount", "words", r"'amount' holds 1 values that are no numbers, in the test table"),
-        ("amount", np.inf, r"'amount' is infinite in 1 rows of the test table"),
+        ("amount", "words", r"'amount' holds 1 value that cannot be read as a number, in the test table"),
+        ("amount", np.inf, r"'amount' is infinite in 1 row of the test table"),
     ],
 )
 def test_targets_of_the_test_rows_must_fit(target, value, says):
@@ -229,7 +229,7 @@ def test_classes_that_never_come_twice_are_refused():
 
 
 def test_an_infinite_target_and_a_strange_answer_are_refused():
-    with pytest.raises(DataError, match="'amount' is infinite in 1 rows of the train table"):
+    with pytest.raises(DataError, match="'amount' is infinite in 1 row of the train table"):
         loaders(FRAME.assign(amount=[np.inf, *FRAME["amount"][1:]]), "amount")
     answers = FRAME.assign(a=FRAME["age"] > 50)
     with pytest.raises(DataError, match="'a' holds other values than yes and no in the test table"):

@@ -272,7 +272,7 @@ def test_bytes_that_are_no_text_are_accepted_and_said(tmp_path, said):
     path.write_bytes("caf\u00e9 au lait. ".encode("latin-1") * 200)
     dls = loaders(path)
     assert [f.code for f in dls.findings] == ["not-utf-8"]
-    assert "200 places are no UTF-8 and were replaced" in said()
+    assert "200 places without valid UTF-8 replaced" in said()
 
 
 def test_missing_texts_are_left_out():

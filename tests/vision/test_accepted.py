@@ -52,7 +52,7 @@ def test_a_text_among_the_pictures(pets, said):
     (pets / "cat" / "notes.txt").write_text("hello")
     (pets / "list.csv").write_text("a,b\n")
     learn = trained(pets)
-    assert "2 files (1 .csv, 1 .txt) in" in (text := said()) and "are no pictures and are ignored" in text
+    assert f"ignored in {pets}: 2 files (1 .csv, 1 .txt) without a picture." in said()
     assert learn.dls.train.n_items + learn.dls.valid.n_items == 12
 
 
@@ -88,12 +88,12 @@ def test_two_spellings_of_a_path(pets, said):
     os.symlink("0.png", pets / "cat" / "again.png")
     os.link(pets / "dog" / "0.png", pets / "dog" / "twice.png")
     learn = trained(pets)
-    assert "2 pictures stand there twice (the same file); one of each is kept" in said()
+    assert "2 pictures given twice (the same file); one of each is kept" in said()
     assert learn.dls.train.n_items + learn.dls.valid.n_items == 12
     assert len(learn.predict(pets)) == 14  # a row for every name that was asked for
     frame = pd.DataFrame({"file": ["cat/0.png", "./cat/../cat/0.png", "dog/0.png", "dog/1.png"], "kind": list("aabb")})
     dls = ImageDataLoaders.from_df(frame, "file", "kind", root=pets, valid=0.0)
-    assert dls.train.n_items == 3 and "1 pictures stand there twice" in said()
+    assert dls.train.n_items == 3 and "1 picture given twice" in said()
 
 
 LABELS = ["Größe", "ελληνικά", "猫咪", "🐈", "two words", "it's", 'say "hi"', "a,b;c", "{x}", "%s", "-", "a\nb"]

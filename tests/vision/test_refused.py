@@ -46,7 +46,7 @@ def model(tmp_path_factory):
 
 FOLDERS = {
     "empty": ([], "is empty. Expected pictures: *.jpg"),
-    "only another file": (["!notes.doc"], "holds no pictures, but 1 files (1 .doc)"),
+    "only another file": (["!notes.doc"], "holds no pictures, but 1 file (1 .doc)"),
     "one class": (["cat/*3.png"], "the same label, 'cat'; expected at least two classes"),
     "one class and another without pictures": (["cat/*3.png", "!dog/text.txt"], "expected at least two classes"),
     "no classes": (["*3.png"], "without labels; expected a folder for each class"),

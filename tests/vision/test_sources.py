@@ -92,8 +92,8 @@ def test_what_lies_beside_is_said(tmp_path):
     assert items.counts == {"others": 4, "outside_parts": 2, "unlabelled": 1, "empty_folders": 1}
     notes = "\n".join(items.notes)
     assert "4 files (2 .json, 1 .csv, 1 without an ending)" in notes
-    assert "2 pictures lie outside the folders of parts and are left out, such as 'extra/x.png', 'y.png'" in notes
-    assert "1 pictures lie beside the class folders and are left out, such as 'test/7.png'" in notes
+    assert "left out: 2 pictures outside the folders of parts, such as 'extra/x.png', 'y.png'" in notes
+    assert "left out: 1 picture beside the class folders, such as 'test/7.png'" in notes
     assert "the folders 'train/empty' hold no pictures" in notes
 
 
@@ -154,7 +154,7 @@ def test_links(tmp_path):
         "a/real.png": "a", "a/real2.png": "a", "a/x.png": "a", "b/real3.png": "b", "b/z.png": "b"
     }  # fmt: skip
     assert items.counts == {"broken_links": 2, "duplicates": 2}
-    assert "2 pictures stand there twice (the same file); one of each is kept." in items.notes
+    assert "2 pictures given twice (the same file); one of each is kept." in items.notes
 
 
 def test_like_inodes_alone_make_no_duplicate(tmp_path):
@@ -178,14 +178,14 @@ def test_a_picture_of_two_parts_stays_in_the_later(tmp_path):
     os.link(tmp_path / "valid/a/0.png", tmp_path / "train/a/same.png")
     items = from_folder(tmp_path)
     assert "train/a/same.png" not in told(items) and "valid/a/0.png" in told(items)
-    assert "1 of them stood in two parts, and stay in the later" in items.notes[0]
+    assert "1 of them in two parts, kept in the later" in items.notes[0]
 
 
 def test_a_picture_of_two_classes_is_refused(tmp_path):
     touch(tmp_path, "a/1.png", "b/2.png")
     os.link(tmp_path / "a/1.png", tmp_path / "b/1.png")
     with pytest.raises(
-        DataError, match=r"1 pictures stand there twice, with other labels: .*a.1.png is 'a', .*b.1.png is 'b'"
+        DataError, match=r"1 picture given twice, with other labels: .*a.1.png is 'a', .*b.1.png is 'b'"
     ):
         from_folder(tmp_path)
 
@@ -302,7 +302,7 @@ def test_the_sizes_of_masks_are_those_after_turning(tmp_path):
 
 def test_lossy_masks_are_said(tmp_path):
     tree(tmp_path, "images/*2.jpg", "masks/*2.jpg")
-    assert from_folder(tmp_path).notes == ["2 masks are JPEG or WebP, which change values: PNG keeps them."]
+    assert from_folder(tmp_path).notes == ["2 masks in JPEG or WebP, which changes values: PNG keeps them."]
 
 
 # Tables
@@ -341,7 +341,7 @@ def test_numbers_need_not_be_classes(four):
 def test_several_labels(four):
     items = from_frame(frame(tags=["a b", " b", None, "a b a"]), "file", "tags", four, label_delim=" ")
     assert items.labels == [("a", "b"), ("b",), (), ("a", "b")]
-    assert items.notes[0] == "1 pictures have an empty cell in 'tags': none of the labels."
+    assert items.notes[0] == "1 picture with an empty cell in 'tags': none of the labels."
     hot = frame(sun=[1, 0, 1, 0], rain=[0, 0, 1, 1])
     assert from_frame(hot, "file", ["sun", "rain"], four).labels == [("sun",), (), ("sun", "rain"), ("rain",)]
 
@@ -409,7 +409,7 @@ def test_duplicates_in_a_table(four):
     )
     items = from_frame(df, "file", "kind", four)
     assert items.labels == ["a", "b", "a"] and items.counts["duplicates"] == 2
-    with pytest.raises(DataError, match="stand there twice, with other labels: .*1.jpg is 'b', .*link.jpg is 'c'"):
+    with pytest.raises(DataError, match="given twice, with other labels: .*1.jpg is 'b', .*link.jpg is 'c'"):
         from_frame(df.assign(kind=list("aabca")), "file", "kind", four)
     df.loc[5] = ["im/3.jpg", "a"]
     df["part"] = ["train", "valid", "train", "train", "valid", "train"]
@@ -512,7 +512,7 @@ def test_masks_that_a_table_or_a_function_gets_wrong(scenes):
     with pytest.raises(DataError, match="1 of 4 pictures have no mask: the column 'mask' has none for 'images/0.jpg'"):
         from_frame(table_of().replace("masks/0.png", None), "im", "mask", scenes, masks=True)
     twice = pd.concat([table_of().iloc[[0, 2, 3]], pd.DataFrame({"im": ["images/0.jpg"], "mask": ["masks/2.png"]})])
-    with pytest.raises(DataError, match="1 pictures stand there twice, with other labels: .*0.jpg is '.*0.png'"):
+    with pytest.raises(DataError, match="1 picture given twice, with other labels: .*0.jpg is '.*0.png'"):
         from_frame(twice, "im", "mask", scenes, masks=True)
     with pytest.raises(SettingError, match="masks are files that one column names"):
         from_frame(table_of(), "im", ["mask", "im"], scenes, masks=True)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tipsai.callbacks.ema import EMA
 from tipsai.core.callback import Callback
-from tipsai.core.errors import SettingError, listing, nearest, require_positive
+from tipsai.core.errors import SettingError, amount, listing, nearest, require_positive
 from tipsai.core.state import TrainState
 
 # What names of figures that should fall are made of: "error_rate", "mean_squared_error", "bits_per_byte".
@@ -94,7 +94,7 @@ class EarlyStopping(Monitor):
     def _stop_if_spent(self, st: TrainState) -> None:
         if self.waited >= self.patience:
             st.stop(
-                f"{self.monitor} has not improved for {self.waited} epochs; its best was {self.sign * self.best:.6g} in epoch {self.best_epoch}"
+                f"{self.monitor} has not improved for {amount(self.waited, 'epoch')}; its best was {self.sign * self.best:.6g} in epoch {self.best_epoch}"
             )
 
     def after_fit(self, st: TrainState) -> None:

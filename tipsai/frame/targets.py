@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from tipsai.core.errors import ColumnError, DataError, SettingError, listing, nearest
+from tipsai.core.errors import ColumnError, DataError, SettingError, amount, listing, nearest
 from tipsai.data.block import Block, CategoryBlock, MultiCategoryBlock, RegressionBlock
 from tipsai.data.processor import key
 from tipsai.data.split import Split, random_split, stratified_split
@@ -173,11 +173,12 @@ def _check_numbers(frame: pd.DataFrame, targets: Sequence[str], where: str) -> N
         _, n_stray, n_infinite = numbers_of(frame[target])
         if n_stray:
             raise DataError(
-                f"the target {target!r} holds {n_stray:,} values that are no numbers, in the {where} table; correct them, or use task='classification'."
+                f"the target {target!r} holds {amount(n_stray, 'value')} that cannot be read as a number, in the {where} table; "
+                "correct them, or use task='classification'."
             )
         if n_infinite:
             raise DataError(
-                f"the target {target!r} is infinite in {n_infinite:,} rows of the {where} table; correct them, or leave them out."
+                f"the target {target!r} is infinite in {amount(n_infinite, 'row')} of the {where} table; correct them, or leave them out."
             )
 
 

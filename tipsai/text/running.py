@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from tipsai.core.errors import DataError, SettingError, listing, require_positive
+from tipsai.core.errors import DataError, SettingError, amount, listing, require_positive
 from tipsai.core.finding import Finding
 from tipsai.core.state import Row
 from tipsai.data.block import Block
@@ -188,7 +188,7 @@ class RunningText(DataLoaders):
                     "not-utf-8",
                     "",
                     "advice",
-                    f"{n:,} places are no UTF-8 and were replaced by U+FFFD, in {listing(strange)}.",
+                    f"{amount(n, 'place')} without valid UTF-8 replaced by U+FFFD, in {listing(strange)}.",
                     strange,
                     "Convert the files, for instance with iconv, if that is too much.",
                 )

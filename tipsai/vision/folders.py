@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
-from tipsai.core.errors import DataError, listing, nearest
+from tipsai.core.errors import DataError, amount, listing, nearest
 from tipsai.data.split import PARTS
 from tipsai.vision.items import NAMES, Items, check_classes, check_masks, distinct, identity
 from tipsai.vision.read import SUFFIXES, PathLike, shown
@@ -73,10 +73,9 @@ def from_folder(path: PathLike) -> Items:
     root = os.fspath(path)
     tree = _walk(root)
     made = Items([_join(root, name) for name in tree.names], root=root)
-    made.say(
-        "others", tree.others.total(), f"{_counted(tree.others)} in {shown(root)} are no pictures and are ignored."
-    )
-    made.say("broken_links", tree.n_broken, f"{tree.n_broken:,} links in {shown(root)} lead nowhere and are ignored.")
+    made.say("others", tree.others.total(), f"ignored in {shown(root)}: {_counted(tree.others)} without a picture.")
+    broken = amount(tree.n_broken, "link")
+    made.say("broken_links", tree.n_broken, f"ignored in {shown(root)}: {broken} that led nowhere.")
     empty = tree.empty_folders()
     made.say("empty_folders", len(empty), f"the folders {listing(empty)} hold no pictures.")
     roles = [_role(name) for name in tree.names]
@@ -84,13 +83,13 @@ def from_folder(path: PathLike) -> Items:
         return _segmentation(made, tree, roles)
     parts, rests = _parts(root, tree.names)
     labels = [unicodedata.normalize("NFC", rest.split("/", 1)[0]) if "/" in rest else "" for rest in rests]
-    keep = _kept(made, tree, "outside_parts", [part != "" for part in parts], "lie outside the folders of parts")
+    keep = _kept(made, tree, "outside_parts", [part != "" for part in parts], "outside the folders of parts")
     made = replace(made, parts=parts if parts[0] is not None else None)  # type: ignore[arg-type]
     if not any(labels[i] for i in keep):
-        made.say("unlabelled", len(keep), f"{len(keep):,} pictures lie in no class folders, so they have no labels.")
+        made.say("unlabelled", len(keep), f"{amount(len(keep), 'picture')} in no class folders, so without labels.")
         return distinct(made.at(keep), tree.ids(keep, made.paths))
     labelled = [part == "" or label != "" for part, label in zip(parts, labels, strict=True)]
-    _kept(made, tree, "unlabelled", labelled, "lie beside the class folders")
+    _kept(made, tree, "unlabelled", labelled, "beside the class folders")
     keep = [i for i in keep if labelled[i]]
     items = distinct(replace(made, labels=labels).at(keep), tree.ids(keep, made.paths))
     hint = ""
@@ -156,13 +155,13 @@ def _walk(root: str) -> _Tree:
 
 def _counted(others: Counter[str]) -> str:
     kinds = [f"{n:,} {suffix}" for suffix, n in sorted(others.items(), key=lambda pair: (-pair[1], pair[0]))]
-    return f"{others.total():,} files ({', '.join(kinds[:5])}{', ...' if len(kinds) > 5 else ''})"
+    return f"{amount(others.total(), 'file')} ({', '.join(kinds[:5])}{', ...' if len(kinds) > 5 else ''})"
 
 
 def _kept(made: Items, tree: _Tree, name: str, keep: Sequence[bool], where: str) -> list[int]:
     """The places to keep; the others are noted."""
     left = [tree.names[i] for i, kept in enumerate(keep) if not kept]
-    made.say(name, len(left), f"{len(left):,} pictures {where} and are left out, such as {listing(left, 2)}.")
+    made.say(name, len(left), f"left out: {amount(len(left), 'picture')} {where}, such as {listing(left, 2)}.")
     return [i for i, kept in enumerate(keep) if kept]
 
 
@@ -215,13 +214,13 @@ def _segmentation(made: Items, tree: _Tree, roles: list[tuple[str, str]]) -> Ite
             f"{len(alone):,} of {len(images):,} pictures in {shown(made.root)} have no mask ({listing(alone, 4)}), and "
             f"{len(left):,} of {len(masks):,} masks no picture ({listing(left, 4)}). Both need the same name, but for its ending."
         )
-    _kept(made, tree, "outside_parts", [role != "" for role, _ in roles], "lie outside the folders of images and masks")
+    _kept(made, tree, "outside_parts", [role != "" for role, _ in roles], "outside the folders of images and masks")
     stems = sorted(images)
     parts, _ = _parts(made.root, stems)
     outside = [stem for stem, part in zip(stems, parts, strict=True) if part == ""]
     if outside:
         raise DataError(
-            f"{len(outside):,} pictures with masks lie in no part ({listing(outside, 4)}). Move them to one."
+            f"{amount(len(outside), 'picture')} with masks in no part ({listing(outside, 4)}). Move them to one."
         )
     order = [images[stem] for stem in stems]
     items = replace(

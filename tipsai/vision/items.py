@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tipsai.core.errors import DataError, listing, nearest
+from tipsai.core.errors import DataError, amount, listing, nearest
 from tipsai.vision.read import PictureError, probe, shown
 
 NAMES = ("train", "valid", "test")  # of the parts, by their numbers in split.PARTS
@@ -73,14 +73,12 @@ def distinct(items: Items, ids: Sequence[Hashable]) -> Items:
             kept[identity] = max(j, i, key=lambda place: NAMES.index(parts[place]))
     if contradictions:
         raise DataError(
-            f"{len(contradictions):,} pictures stand there twice, with other labels: {'; '.join(contradictions[:3])}"
+            f"{amount(len(contradictions), 'picture')} given twice, with other labels: {'; '.join(contradictions[:3])}"
             f"{'; ...' if len(contradictions) > 3 else ''}. Keep one label each, or give several by label_delim."
         )
-    across = (
-        f" {n_across:,} of them stood in two parts, and stay in the later of train, valid and test." if n_across else ""
-    )
+    across = f" {n_across:,} of them in two parts, kept in the later of train, valid and test." if n_across else ""
     n = len(paths) - len(kept)
-    items.say("duplicates", n, f"{n:,} pictures stand there twice (the same file); one of each is kept.{across}")
+    items.say("duplicates", n, f"{amount(n, 'picture')} given twice (the same file); one of each is kept.{across}")
     return items.at(sorted(kept.values())) if n else items
 
 
@@ -131,4 +129,4 @@ def check_masks(items: Items) -> None:
             f"{'; ...' if len(wrong) > 3 else ''}. Expected the same height and width. Make the masks anew."
         )
     lossy = sum(os.path.splitext(mask)[1].lower() in (".jpg", ".jpeg", ".webp") for mask in masks)
-    items.say("lossy_masks", lossy, f"{lossy:,} masks are JPEG or WebP, which change values: PNG keeps them.")
+    items.say("lossy_masks", lossy, f"{amount(lossy, 'mask')} in JPEG or WebP, which changes values: PNG keeps them.")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tipsai.core.errors import ColumnError, DataError, SettingError, listing, nearest
+from tipsai.core.errors import ColumnError, DataError, SettingError, amount, listing, nearest
 from tipsai.data.processor import is_missing, key
 from tipsai.data.split import column_split
 from tipsai.vision.folders import list_pictures
@@ -79,7 +79,9 @@ def from_frame(
         else:
             labels = [_split(label, label_delim) for label in labels]
             n = labels.count(())
-            made.say("without_labels", n, f"{n:,} pictures have an empty cell in {columns[0]!r}: none of the labels.")
+            made.say(
+                "without_labels", n, f"{amount(n, 'picture')} with an empty cell in {columns[0]!r}: none of the labels."
+            )
     parts = None
     if part_column is not None:
         split = column_split(df[part_column].tolist())
