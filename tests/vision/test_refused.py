@@ -213,7 +213,7 @@ def test_a_mask_of_another_size(refused, scenes):
 
 def test_a_picture_without_a_mask(refused, scenes):
     os.remove(scenes / "masks" / "3.png")
-    says(refused("train", "scenes", "--out", "run"), "1 of 6 pictures in scenes have no mask ('3')")
+    says(refused("train", "scenes", "--out", "run"), "1 of 6 pictures in scenes have no mask ('3'). Both need")
 
 
 def test_a_task_that_masks_are_not(refused, scenes):

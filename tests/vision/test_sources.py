@@ -278,7 +278,7 @@ def test_masks_in_parts(layout, tmp_path):
 def test_masks_that_are_refused(tmp_path):
     tree(tmp_path, "images/*3.jpg", "masks/*2.png", "masks/x.png")
     with pytest.raises(
-        DataError, match=r"1 of 3 pictures in .* have no mask \('2'\), and 1 of 3 masks no picture \('x'\)"
+        DataError, match=r"1 of 3 pictures in .* have no mask \('2'\), and 1 of 3 masks in .* have no picture \('x'\)"
     ):
         from_folder(tmp_path)
     (tmp_path / "masks/x.png").rename(tmp_path / "masks/2.png")

@@ -210,10 +210,16 @@ def _segmentation(made: Items, tree: _Tree, roles: list[tuple[str, str]]) -> Ite
             break
     alone, left = sorted(images.keys() - masks.keys()), sorted(masks.keys() - images.keys())
     if alone or left:
-        raise DataError(
-            f"{len(alone):,} of {len(images):,} pictures in {shown(made.root)} have no mask ({listing(alone, 4)}), and "
-            f"{len(left):,} of {len(masks):,} masks no picture ({listing(left, 4)}). Both need the same name, but for its ending."
+        where = shown(made.root)
+        told = (
+            [f"{len(alone):,} of {len(images):,} pictures in {where} have no mask ({listing(alone, 4)})"]
+            if alone
+            else []
         )
+        told += (
+            [f"{len(left):,} of {len(masks):,} masks in {where} have no picture ({listing(left, 4)})"] if left else []
+        )
+        raise DataError(f"{', and '.join(told)}. Both need the same name, but for its ending.")
     _kept(made, tree, "outside_parts", [role != "" for role, _ in roles], "outside the folders of images and masks")
     stems = sorted(images)
     parts, _ = _parts(made.root, stems)
