@@ -110,6 +110,7 @@ def main() -> None:
             if not args.no_scratch:
                 runs = []
                 for budget in BUDGETS:
+                    torch.manual_seed(seed)  # the network is made before its learner has a seed
                     scratch = vision_learner(dls, network(False), metrics=["accuracy"], seed=seed)
                     scratch.fit_one_cycle(budget, progress=False)
                     runs.append((scratch.validate()["valid_accuracy"], accuracy(scratch), budget))
