@@ -8,8 +8,9 @@ from torch import Tensor
 
 from tipsai.callbacks.ema import EMA
 from tipsai.core.callback import Callback
-from tipsai.core.errors import SettingError, amount, listing, nearest, require_positive
+from tipsai.core.errors import SettingError, listing, nearest, require_positive
 from tipsai.core.state import TrainState
+from tipsai.core.text import amount
 
 # What names of figures that should fall are made of: "error_rate", "mean_squared_error", "bits_per_byte".
 FALLING = frozenset(("loss", "error", "mse", "rmse", "mae", "nll", "perplexity", "bits", "deviance"))

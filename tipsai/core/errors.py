@@ -62,11 +62,6 @@ def listing(words: Iterable[object], most: int = 8) -> str:
     return ", ".join(all_words[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def amount(n: int, noun: str) -> str:
-    """A count with its noun: "1 picture", "1,200 pictures"."""
-    return f"{n:,} {noun}" + ("" if n == 1 else "s")
-
-
 def require_positive(name: str, value: float, *, zero: bool = False) -> None:
     """Raises SettingError unless value is a finite number above zero (or zero, where that is allowed)."""
     try:

@@ -1,4 +1,4 @@
-"""Text for terminals and logs."""
+"""Text for terminals, logs and pages."""
 
 from collections.abc import Sequence
 
@@ -12,6 +12,15 @@ def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
         cells = [cell.rjust(w) if n else cell.ljust(w) for cell, w, n in zip(row, widths, numeric, strict=True)]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
+
+
+def amount(n: int, noun: str) -> str:
+    """A count with its noun, in the plural where that is called for.
+
+    >>> amount(1, "picture"), amount(1200, "picture")
+    ('1 picture', '1,200 pictures')
+    """
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def _is_number(text: str) -> bool:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from tipsai.core.errors import SettingError, nearest
 from tipsai.core.finding import Finding, Severity
-from tipsai.core.text import table
+from tipsai.core.text import amount, table
 from tipsai.doctor.context import Context, own_orders_kept
 
 log = logging.getLogger("tipsai")
@@ -130,7 +130,7 @@ def counted(findings: Iterable[Finding]) -> str:
     """How many findings are more than advice, in words; "" for none."""
     found = [f.severity for f in findings]
     counts = [(found.count(word), word) for word in ("error", "warning")]
-    return ", ".join(f"{n} {word}{'s' if n > 1 else ''}" for n, word in counts if n)
+    return ", ".join(amount(n, word) for n, word in counts if n)
 
 
 def make(

@@ -9,7 +9,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from tipsai.core.errors import ColumnError, DataError, SettingError, amount, listing, nearest
+from tipsai.core.errors import ColumnError, DataError, SettingError, listing, nearest
+from tipsai.core.text import amount
 from tipsai.data.block import Block, CategoryBlock, MultiCategoryBlock, RegressionBlock
 from tipsai.data.processor import key
 from tipsai.data.split import Split, random_split, stratified_split

@@ -4,10 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tipsai.core.text import amount
 from tipsai.report.contents import Example, Report
 from tipsai.report.rows import Interval, heat_map, intervals
 from tipsai.report.svg import Series, line_chart
-from tipsai.report.words import SPLITS, cell, counted, escaped, figure, grid, named, number, plain, short, table
+from tipsai.report.words import SPLITS, cell, escaped, figure, grid, named, number, plain, short, table
 
 MOST_CLASSES = 12  # of a confusion matrix that can be read on a phone
 TEXT = 600  # characters of an example
@@ -74,7 +75,7 @@ def baselines(report: Report) -> str:
     told = (
         f"Not better than {', '.join(unsure)} beyond noise."
         if unsure
-        else f"Better than {counted(len(better), 'baseline')} beyond noise."
+        else f"Better than {amount(len(better), 'baseline')} beyond noise."
     )
     return (f"<p>{escaped(told)}</p>" if better else "") + grid(drawn)
 
@@ -183,7 +184,7 @@ def _rows(heading: str, items: Sequence[Example]) -> str:
     lines = [_line(named(name), [item.told.get(name) for item in items], "told") for name in told]
     lines += [_line(name, [item.row.get(name) for item in items]) for name in names[:COLUMNS]]
     left = len(names) - COLUMNS
-    more = f'<p class="quiet">and {counted(left, "column")} more</p>' if left > 0 else ""
+    more = f'<p class="quiet">and {amount(left, "column")} more</p>' if left > 0 else ""
     return (
         f'<div class="scroll items" tabindex="0" role="region" aria-label="{escaped(heading)}"><table>'
         f"<caption>target → prediction, an item a column</caption><thead><tr><td></td>{heads}</tr></thead>"

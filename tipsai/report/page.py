@@ -4,12 +4,13 @@ import math
 from collections.abc import Callable, Sequence
 
 from tipsai.core.finding import Finding
+from tipsai.core.text import amount
 from tipsai.report import course, outcome
 from tipsai.report.contents import Figure, Report
 from tipsai.report.evidence import evidence
 from tipsai.report.style import css
 from tipsai.report.svg import sparkline
-from tipsai.report.words import counted, escaped, named, pairs, precise, table
+from tipsai.report.words import escaped, named, pairs, precise, table
 from tipsai.tips import TIPS
 
 # Nothing is fetched and nothing runs, whatever a name or a text of the data may hold.
@@ -57,10 +58,10 @@ def verdict(findings: Sequence[Finding], looked: Sequence[str]) -> tuple[str, st
     n = {severity: sum(f.severity == severity for f in findings) for severity in SEVERITIES}
     if n["error"]:
         mended = "the error is mended" if n["error"] == 1 else "the errors are mended"
-        more = f" and {counted(n['warning'], 'warning')}" if n["warning"] else ""
-        return f"{counted(n['error'], 'error')}{more}: the result is not sound until {mended}.", "error"
+        more = f" and {amount(n['warning'], 'warning')}" if n["warning"] else ""
+        return f"{amount(n['error'], 'error')}{more}: the result is not sound until {mended}.", "error"
     if n["warning"]:
-        return f"{counted(n['warning'], 'warning')}: to be mended before the figures are trusted.", "warning"
+        return f"{amount(n['warning'], 'warning')}: to be mended before the figures are trusted.", "warning"
     if not looked and not findings:
         return "The doctor did not look at this run.", "warning"
     if n["advice"]:
@@ -129,8 +130,8 @@ def _configuration(report: Report) -> str:
     ordered = sorted(report.settings, key=lambda row: not row.get("overridden"))  # what is yours first
     rows = [outcome.settings_row(row) for row in ordered]
     yours = sum(bool(row.get("overridden")) for row in report.settings)
-    caption = f"{counted(len(rows), 'setting')}, {yours or 'none'} of them yours"
-    fits = table([dict(row) for row in report.fits], counted(len(report.fits), "fit"))
+    caption = f"{amount(len(rows), 'setting')}, {yours or 'none'} of them yours"
+    fits = table([dict(row) for row in report.fits], amount(len(report.fits), "fit"))
     return table(rows, caption) + fits
 
 

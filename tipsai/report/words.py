@@ -80,15 +80,6 @@ def named(name: str) -> str:
     return _UNITS.get(name, name.replace("_", " "))
 
 
-def counted(n: int, word: str) -> str:
-    """A count with its word, in the plural where that is called for.
-
-    >>> counted(1, "warning"), counted(3, "warning")
-    ('1 warning', '3 warnings')
-    """
-    return f"{n:,} {word}{'' if n == 1 else 's'}"
-
-
 def plain(value: Any, most: int = 120) -> str:
     """A value in a table, as text; a long one is cut."""
     if isinstance(value, bool) or value is None:

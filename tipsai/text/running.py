@@ -8,9 +8,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from tipsai.core.errors import DataError, SettingError, amount, listing, require_positive
+from tipsai.core.errors import DataError, SettingError, listing, require_positive
 from tipsai.core.finding import Finding
 from tipsai.core.state import Row
+from tipsai.core.text import amount
 from tipsai.data.block import Block
 from tipsai.data.dataloaders import DataLoaders
 from tipsai.data.loaders import check_bs

@@ -10,6 +10,7 @@ from typing import Any, Self, TypedDict, Unpack
 import pandas as pd
 
 from tipsai.core.errors import DataError, SettingError, nearest
+from tipsai.core.text import amount
 from tipsai.data.block import Block
 from tipsai.data.datablock import EncodedItems
 from tipsai.data.dataloaders import DataLoaders
@@ -475,8 +476,7 @@ class ImageDataLoaders(DataLoaders):
         sizes = ", ".join(f"{len(readable[name]):,} {name}" for name in NAMES if name in readable)
         kept = "in memory" if readable["train"].pictures is not None else "read when needed"
         block = self.picture
-        many = "" if block.channels == 1 else "s"
-        size = f"{block.size[0]}x{block.size[1]} pixels, {block.channels} channel{many}"
+        size = f"{block.size[0]}x{block.size[1]} pixels, {amount(block.channels, 'channel')}"
         log.info("pictures: %s, %s; task: %s; the model sees %s", sizes, kept, self.task, size)
 
 

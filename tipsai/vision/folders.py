@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
-from tipsai.core.errors import DataError, amount, listing, nearest
+from tipsai.core.errors import DataError, listing, nearest
+from tipsai.core.text import amount
 from tipsai.data.split import PARTS
 from tipsai.vision.items import NAMES, Items, check_classes, check_masks, distinct, identity
 from tipsai.vision.read import SUFFIXES, PathLike, shown
@@ -208,18 +209,14 @@ def _segmentation(made: Items, tree: _Tree, roles: list[tuple[str, str]]) -> Ite
         if bare.keys() & images.keys():
             masks = bare
             break
-    alone, left = sorted(images.keys() - masks.keys()), sorted(masks.keys() - images.keys())
-    if alone or left:
-        where = shown(made.root)
-        told = (
-            [f"{len(alone):,} of {len(images):,} pictures in {where} have no mask ({listing(alone, 4)})"]
-            if alone
-            else []
-        )
-        told += (
-            [f"{len(left):,} of {len(masks):,} masks in {where} have no picture ({listing(left, 4)})"] if left else []
-        )
-        raise DataError(f"{', and '.join(told)}. Both need the same name, but for its ending.")
+    lone = []
+    for what, have, other, need in (("picture", images, "mask", masks), ("mask", masks, "picture", images)):
+        without = sorted(have.keys() - need.keys())
+        if without:
+            told = f"{len(without):,} of {len(have):,} {what}s in {shown(made.root)} have no {other}"
+            lone.append(f"{told} ({listing(without, 4)})")
+    if lone:
+        raise DataError(f"{', and '.join(lone)}. Both need the same name, but for its ending.")
     _kept(made, tree, "outside_parts", [role != "" for role, _ in roles], "outside the folders of images and masks")
     stems = sorted(images)
     parts, _ = _parts(made.root, stems)

@@ -6,7 +6,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tipsai.core.errors import DataError, amount, listing, nearest
+from tipsai.core.errors import DataError, listing, nearest
+from tipsai.core.text import amount
 from tipsai.vision.read import PictureError, probe, shown
 
 NAMES = ("train", "valid", "test")  # of the parts, by their numbers in split.PARTS

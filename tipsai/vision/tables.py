@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tipsai.core.errors import ColumnError, DataError, SettingError, amount, listing, nearest
+from tipsai.core.errors import ColumnError, DataError, SettingError, listing, nearest
+from tipsai.core.text import amount
 from tipsai.data.processor import is_missing, key
 from tipsai.data.split import column_split
 from tipsai.vision.folders import list_pictures
