@@ -270,4 +270,4 @@ def test_ctrl_c_in_a_terminal_reaches_workers_too_which_work_on(tmp_path):
         os.killpg(child.pid, signal.SIGINT)
         out, err = child.communicate(timeout=60)
     assert (child.returncode, out.splitlines()[-1:]) == (0, ["1 interrupted"]), err
-    assert "Traceback" not in err and "interrupted after step 1 of 8" in err
+    assert "Traceback" not in err and "interrupted after step 1 of 8" in err, err

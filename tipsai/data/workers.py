@@ -1,5 +1,6 @@
 """Worker processes that read and encode items while the model trains: how many, what they are sent, how long they stay."""
 
+import atexit
 import contextlib
 import logging
 import multiprocessing
@@ -85,9 +86,14 @@ class _Collated:
         return next((s for s in samples if isinstance(s, TipsaiError)), None) or self.collate(samples)
 
 
-def _deaf(worker: int) -> None:
-    """Lets Ctrl-C, which a terminal sends to workers as well, be answered by the process that trains: it needs them still."""
+def _begin(worker: int) -> None:
+    """Lets Ctrl-C, which a terminal sends to workers as well, be answered by the process that trains: it needs them still.
+
+    A worker that started afresh ends as a forked one does, without taking the interpreter down: the thread that sends
+    its batches may be inside torch when a pass breaks off, and Python, which ends such threads, would abort the process.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    atexit.register(os._exit, 0)
 
 
 class Workers:
@@ -164,7 +170,7 @@ class Workers:
             num_workers=n,
             collate_fn=_Collated(collate),
             pin_memory=torch.cuda.is_available(),
-            worker_init_fn=_deaf,
+            worker_init_fn=_begin,
             generator=generator,
             persistent_workers=n > 0 and self._persistent and getattr(dataset, "steady", False),
         )
