@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tipsai.core.device import sent
 from tipsai.core.errors import SettingError, ShapeError
 from tipsai.core.state import IGNORED, Loss
 
@@ -64,7 +65,7 @@ class CrossEntropy:
         self._check(pred, target)
         pred = _full(pred)
         target = target.to(pred.dtype) if target.is_floating_point() else target.long()
-        class_weight = None if self.class_weight is None else self.class_weight.to(pred)
+        class_weight = None if self.class_weight is None else sent(self.class_weight, pred.device).to(pred.dtype)
         if weight is None and class_weight is None:
             total = F.cross_entropy(
                 pred, target, reduction="sum", ignore_index=self.ignore_index, label_smoothing=self.label_smoothing
@@ -129,7 +130,7 @@ class BinaryCrossEntropy:
     def sums(self, pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Sums:
         _same_shape(pred, target)
         pred = _full(pred)
-        pos_weight = None if self.pos_weight is None else self.pos_weight.to(pred)
+        pos_weight = None if self.pos_weight is None else sent(self.pos_weight, pred.device).to(pred.dtype)
         return _weighted(
             F.binary_cross_entropy_with_logits(pred, target.to(pred.dtype), pos_weight=pos_weight, reduction="none"),
             weight,

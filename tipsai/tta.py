@@ -1,6 +1,7 @@
 """Test-time augmentation: a model that looks at several views of an item and averages what it sees."""
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from tipsai.core.errors import SettingError
 from tipsai.core.state import Batch
 from tipsai.data.dataloaders import DataLoaders
-from tipsai.data.loaders import BatchTransform, Draw, transformed
+from tipsai.data.loaders import BatchTransform, Draw, on_host, transformed
 
 
 class Views:
@@ -21,6 +22,7 @@ class Views:
 
     def __init__(self, views: Sequence[Sequence[BatchTransform]]) -> None:
         self.views = views
+        self.on_host = on_host(itertools.chain.from_iterable(views))
 
     def __call__(self, batch: Batch, draw: Draw | None) -> Batch:
         seen = [transformed(batch, chain, draw) for chain in self.views]

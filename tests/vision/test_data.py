@@ -360,6 +360,7 @@ def test_arrays_with_a_validation_part():
     "given,message",
     [
         ((np.zeros((4, 8, 8)), [0, 1, 0, 1]), "expected uint8"),
+        (([np.zeros((8, n, 3), np.uint8) for n in (5, 6, 7, 8)], [0, 1, 0, 1]), "several shapes"),
         ((np.zeros((4, 8), np.uint8), [0, 1, 0, 1]), "have shape"),
         ((np.zeros((4, 8, 8), np.uint8), [0, 1]), "4 pictures and 2 targets"),
         ((np.zeros((4, 8, 8), np.uint8), [1, 1, 1, 1]), "at least two classes"),

@@ -333,3 +333,35 @@ def test_a_reloaded_model_trains_further_on_new_pictures(trained, tmp_path):
         ImageDataLoaders.from_arrays((x, y.astype(float)), like=first.dls, task="regression")
     with pytest.raises(DataError, match="7"):
         ImageDataLoaders.from_arrays((x, np.where(y == 1, 7, y)), like=first.dls)
+
+
+@pytest.mark.parametrize("side, tta", [(40, False), (100, False), (100, True)])
+def test_half_precision_is_the_models_alone_and_not_the_views(side, tta):
+    """A picture's place would be known to three digits: 1/400 of the side, and normalisation likewise."""
+    x, y = np.random.default_rng(0).integers(0, 256, (24, side, side + 40, 3), dtype=np.uint8), np.arange(24) % 2
+    seen = []
+
+    class Seen(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.last = nn.Linear(3, 2)
+
+        def forward(self, x):
+            seen.append(x.detach().clone())
+            return self.last(x.mean((2, 3)))
+
+    def looks(precision):
+        seen.clear()
+        dls = ImageDataLoaders.from_arrays((x, y), 0.5, bs=8)
+        learn = vision_learner(dls, Seen(), seed=0, device="cpu", precision=precision)
+        learn.validate(tta=tta)
+        return list(seen)
+
+    before, wanted = torch.get_num_threads(), looks("fp32")
+    try:
+        for n_threads in (1, 2):  # other threads do not know of the precision that is set in this one
+            torch.set_num_threads(n_threads)
+            found = looks("bf16")
+            assert len(found) == len(wanted) > 0 and all(map(torch.equal, found, wanted))
+    finally:
+        torch.set_num_threads(before)

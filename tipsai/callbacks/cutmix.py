@@ -7,6 +7,7 @@ from torch import Tensor
 
 from tipsai.callbacks.mixup import MixesTargets, Mixing, beta
 from tipsai.core import rng
+from tipsai.core.device import sent
 from tipsai.core.errors import SettingError
 from tipsai.core.state import Batch, TrainState
 
@@ -86,5 +87,5 @@ class CutMix(Mixing):
         if self.p < 1 and float(torch.rand((), generator=source)) >= self.p:
             return
         drawn = draw_boxes(batch.n_rows, x.shape[2], x.shape[3], self.alpha, source)
-        perm, boxes, lam = (t.to(st.device, non_blocking=True) for t in drawn)
+        perm, boxes, lam = (sent(t, st.device) for t in drawn)
         st.batch = Batch((paste(x, perm, boxes), *batch.x[1:]), self.target.mix_targets(batch.y, perm, lam))

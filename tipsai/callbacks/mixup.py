@@ -7,6 +7,7 @@ from torch import Tensor
 
 from tipsai.core import rng
 from tipsai.core.callback import Callback
+from tipsai.core.device import sent
 from tipsai.core.errors import SettingError, require_positive
 from tipsai.core.state import Batch, TrainState
 
@@ -110,6 +111,6 @@ class MixUp(Mixing):
         if not self.on:
             return
         source = rng.generator(st.seed, "mixup", st.total_epoch, st.step_in_epoch, st.micro)
-        perm, lam = (t.to(st.device, non_blocking=True) for t in draw(batch.n_rows, self.alpha, source))
+        perm, lam = (sent(t, st.device) for t in draw(batch.n_rows, self.alpha, source))
         x = (*batch.x, perm, lam) if self.inside else tuple(mix(t, perm, lam) for t in batch.x)
         st.batch = Batch(x, self.target.mix_targets(batch.y, perm, lam))

@@ -1,12 +1,14 @@
 """The types that every floor shares: a batch, a loss, a metric, and the state of a training run."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from tipsai.core.device import sent
 
 IGNORED = -100  # class numbers of this value do not count; torch's default
 
@@ -17,14 +19,17 @@ class Batch(NamedTuple):
     x: tuple[Tensor, ...]
     y: tuple[Tensor, ...]
 
-    def to(self, device: torch.device) -> "Batch":
-        """The batch on a device; a copy from pinned memory does not wait."""
+    def to(self, device: torch.device, stay: Collection[int] = ()) -> "Batch":
+        """The batch on a device, without waiting for it.
+
+        Args:
+            device: where to.
+            stay: positions of inputs that stay where they are.
+        """
         if all(t.device == device for t in (*self.x, *self.y)):
             return self
-        return Batch(
-            tuple(t.to(device, non_blocking=True) for t in self.x),
-            tuple(t.to(device, non_blocking=True) for t in self.y),
-        )
+        x = tuple(t if i in stay else sent(t, device) for i, t in enumerate(self.x))
+        return Batch(x, tuple(sent(t, device) for t in self.y))
 
     @property
     def n_rows(self) -> int:

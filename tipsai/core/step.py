@@ -46,6 +46,12 @@ def autocast(precision: str, device: torch.device) -> contextlib.AbstractContext
     return contextlib.nullcontext() if dtype is None else torch.autocast(device.type, dtype)
 
 
+def full_precision(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """The context of work that half precision would spoil, within autocast, too."""
+    known = torch.amp.is_autocast_available(device.type)
+    return torch.autocast(device.type, enabled=False) if known else contextlib.nullcontext()
+
+
 def _divisor(weight: Tensor | float) -> Tensor | float:
     """The weight; where nothing counts (every token ignored) a tiny number, so that the sum of 0 is a loss of 0."""
     return weight.clamp(min=1e-30) if isinstance(weight, Tensor) else weight or 1.0

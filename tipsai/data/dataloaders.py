@@ -23,6 +23,7 @@ from tipsai.data.loaders import (
     TensorRows,
     as_tensors,
     check_bs,
+    moved,
     transformed,
 )
 
@@ -60,7 +61,7 @@ class Feed:
         ahead: Batch | None = None
         position = start
         for batch in source:
-            moving = batch.to(self.device)  # from pinned memory this returns at once, and the copy overlaps the step
+            moving = moved(batch, self.device, self.tfms)  # the host does not wait, so the copy overlaps the step
             if ahead is not None:
                 yield transformed(ahead, self.tfms, drawn())
                 position += 1
@@ -201,7 +202,7 @@ class DataLoaders:
     def as_evaluated(self, batches: Iterable[Batch], device: torch.device | str = "cpu") -> Iterator[Batch]:
         """Batches as evaluation sees them: on the device, batch transforms done, without randomness."""
         for batch in batches:
-            yield transformed(batch.to(torch.device(device)), self.batch_tfms)
+            yield transformed(moved(batch, torch.device(device), self.batch_tfms), self.batch_tfms)
 
     def feed(self, split: str, device: torch.device) -> Feed:
         """One of "train" and "valid" (or, for Learner.test, "test") on a device."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from tipsai.core import rng
 from tipsai.core.errors import DataError, SettingError
 from tipsai.core.state import Batch
+from tipsai.core.step import full_precision
 from tipsai.data.workers import Workers
 
 EVAL_ROWS = 1024  # rows of an evaluation batch sliced from memory: no gradients are kept, and small batches waste time
@@ -48,15 +49,32 @@ class Draw(NamedTuple):
 
 
 class BatchTransform(Protocol):
-    """Changes a batch on the device. `draw` is None in evaluation, where nothing may be random."""
+    """Changes a batch on the device. `draw` is None in evaluation, where nothing may be random.
+
+    One that has `on_host`, positions of inputs, gets these on the host: what it reads by itself would have to be waited for.
+    """
 
     def __call__(self, batch: Batch, draw: Draw | None) -> Batch: ...
 
 
+def on_host(tfms: Iterable[BatchTransform]) -> set[int]:
+    """Positions of the inputs that transforms read on the host."""
+    return {i for transform in tfms for i in getattr(transform, "on_host", ())}
+
+
+def moved(batch: Batch, device: torch.device, tfms: Iterable[BatchTransform] = ()) -> Batch:
+    """A batch on a device, but for what its transforms read on the host."""
+    return batch.to(device, on_host(tfms))
+
+
 def transformed(batch: Batch, tfms: Iterable[BatchTransform], draw: Draw | None = None) -> Batch:
-    """A batch after a chain of transforms; as evaluation sees it where there is no draw."""
-    for transform in tfms:
-        batch = transform(batch, draw)
+    """A batch after a chain of transforms; as evaluation sees it where there is no draw.
+
+    In full precision, whatever the caller's: batches are drawn while a model is judged in half precision, too.
+    """
+    with full_precision(batch.x[0].device):
+        for transform in tfms:
+            batch = transform(batch, draw)
     return batch
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
+from tipsai.core.device import sent
 from tipsai.core.errors import SettingError
 from tipsai.core.state import Batch
 from tipsai.data.loaders import Draw
@@ -208,7 +209,7 @@ def erase(x_bchw: Tensor, boxes_b4: Tensor, value: float = 0.0) -> Tensor:
         value: of the paint.
     """
     h, w = x_bchw.shape[2:]
-    left, top, right, bottom = boxes_b4.to(x_bchw.device)[:, :, None].unbind(1)
+    left, top, right, bottom = sent(boxes_b4, x_bchw.device)[:, :, None].unbind(1)
     u_w, v_h = ((torch.arange(n, device=x_bchw.device) + 0.5) * (2 / n) - 1 for n in (w, h))
     columns_bw, rows_bh = (left <= u_w) & (u_w < right), (top <= v_h) & (v_h < bottom)
     return x_bchw.masked_fill_((rows_bh[:, :, None] & columns_bw[:, None])[:, None], value)
@@ -226,6 +227,8 @@ class Augment:
         plain: the view of evaluation; training sees pictures of its size, too.
     """
 
+    on_host = View.on_host
+
     def __init__(self, settings: Augmentation | None, plain: View) -> None:
         self.settings, self.plain = settings, plain
         self.training = self.plain  # of another size while pictures grow; see progressive.Progressive
@@ -239,7 +242,7 @@ class Augment:
         drawn = draw_parameters(
             self.settings, len(x_bchw), self.training.size, draw.generator("augment"), draw.alternating("flip")
         )
-        drawn = Drawn(*(parameter.to(sizes_b2.device, non_blocking=True) for parameter in drawn))
+        drawn = Drawn(*(sent(parameter, sizes_b2.device) for parameter in drawn))
         factors = {
             f"{name}_b": getattr(drawn, name)
             for name in ("brightness", "contrast", "saturation", "hue")

@@ -10,6 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from tipsai.core.device import sent
 from tipsai.core.errors import SettingError
 from tipsai.vision.sample import SMALL, in_threads
 
@@ -64,11 +65,12 @@ def hue(turn_b: Tensor) -> Tensor:
         turn_b: -0.5..0.5 of the whole circle, as torchvision counts, whose hue is an angle in HSV: no matrix, of the
             same direction, and not keeping luma.
     """
-    to_yiq_33 = torch.tensor(_YIQ, device=turn_b.device)
+    to_yiq_33 = torch.tensor(_YIQ)
+    from_yiq_33 = sent(torch.linalg.inv(to_yiq_33), turn_b.device)  # on a device its success would be waited for
     cos, sin = (2 * torch.pi * turn_b).cos(), (2 * torch.pi * turn_b).sin()
     zero, one = torch.zeros_like(cos), torch.ones_like(cos)
     turn_b33 = torch.stack([one, zero, zero, zero, cos, sin, zero, -sin, cos], -1).view(-1, 3, 3)
-    return torch.nn.functional.pad(torch.linalg.inv(to_yiq_33) @ turn_b33 @ to_yiq_33, (0, 1))
+    return torch.nn.functional.pad(from_yiq_33 @ turn_b33 @ sent(to_yiq_33, turn_b.device), (0, 1))
 
 
 def moved(mean_bc: Tensor, m_bcd: Tensor) -> Tensor:
@@ -137,7 +139,7 @@ def apply(
     for name, values in (("mean", mean), ("std", std)):
         if len(values) != c:
             raise SettingError(f"{name} has {len(values)} values, and the pictures {c} channels; give one a channel.")
-    mean_c1, std_c1 = (torch.tensor(values, device=x_bchw.device)[:, None] for values in (mean, std))
+    mean_c1, std_c1 = (sent(torch.tensor(values)[:, None], x_bchw.device) for values in (mean, std))
     scale_bcc, offset_bc1 = m_bcd[..., :-1] / (std_c1 * top), (m_bcd[..., -1:] - mean_c1) / std_c1
     lowest, highest = ([(end - m) / s for m, s in zip(mean, std, strict=True)] for end in (0, 1))
     x_bcn = x_bchw.flatten(2)
@@ -158,4 +160,4 @@ def apply(
 
 
 def _grey(c: int, device: torch.device) -> Tensor:
-    return torch.tensor(LUMA, device=device) if c == 3 else torch.full((c,), 1 / c, device=device)
+    return sent(torch.tensor(LUMA), device) if c == 3 else torch.full((c,), 1 / c, device=device)

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tipsai.core.device import sent
+
 Size = tuple[int, int]  # (height, width) in pixels
 
 
@@ -143,6 +145,6 @@ def compose(*matrices_b33: Tensor) -> Tensor:
 
 def warp_points(points_bn2: Tensor, m_b33: Tensor) -> Tensor:
     """Where points of the pictures come to lie in the output: [b, n, 2]. Some may lie outside -1..1."""
-    back_b33: Tensor = torch.linalg.inv(m_b33).to(points_bn2.dtype)
+    back_b33 = sent(torch.linalg.inv(m_b33).to(points_bn2.dtype), points_bn2.device)
     points_bn3 = F.pad(points_bn2, (0, 1), value=1.0) @ back_b33.mT
     return points_bn3[..., :2] / points_bn3[..., 2:]

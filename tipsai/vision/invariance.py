@@ -12,7 +12,7 @@ from tipsai.core.errors import SettingError
 from tipsai.core.evaluate import predictions
 from tipsai.core.finding import Finding
 from tipsai.core.state import Batch
-from tipsai.data.loaders import Draw
+from tipsai.data.loaders import Draw, moved, transformed
 from tipsai.intervals import wilson
 from tipsai.learner import Learner
 from tipsai.vision.augment import OFF, Augment, Augmentation
@@ -90,7 +90,7 @@ def _classes(learn: Learner, change: Augment, given: list[Batch], seed: int | No
 
     def batches() -> "itertools.chain[Batch]":
         return itertools.chain.from_iterable(
-            [change(batch.to(learn.device), None if seed is None else Draw(seed, 0, i))]
+            [transformed(moved(batch, learn.device, [change]), [change], None if seed is None else Draw(seed, 0, i))]
             for i, batch in enumerate(given)
         )
 

@@ -142,7 +142,13 @@ def planes(pictures: Any) -> Tensor:
     Raises:
         DataError: they are no bytes, or of another shape.
     """
-    x = pictures if isinstance(pictures, Tensor) else torch.from_numpy(np.array(pictures))
+    try:
+        x = pictures if isinstance(pictures, Tensor) else torch.from_numpy(np.array(pictures))
+    except ValueError:
+        raise DataError(
+            "the pictures have several shapes; expected one array [n, h, w, c]. Bring them to one size, or give files by "
+            "from_folder or from_df, where sizes may differ."
+        ) from None
     if x.dtype != torch.uint8:
         raise DataError(
             f"the pictures are of type {x.dtype}; expected uint8, 0 to 255. Scale them and write .astype('uint8')."

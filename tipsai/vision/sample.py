@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tipsai.core.device import sent
 from tipsai.core.errors import DataError, SettingError
 from tipsai.vision.geometry import Size
 
@@ -87,9 +88,10 @@ def _check(x_bchw: Tensor, m_b33: Tensor, sizes_b2: Tensor | None, interpolation
         raise SettingError(f"padding is {padding!r}; expected 'reflection', 'border' or 'zeros'.")
 
 
-def _entries(m_b33: Tensor) -> list[list[Any]]:
-    """The nine entries as [b, 1, 1]; those that are known to be zero for all pictures as 0.0, which saves passes."""
+def _entries(m_b33: Tensor, device: torch.device) -> list[list[Any]]:
+    """The nine entries on a device, as [b, 1, 1]; those that are known to be zero for all pictures as 0.0, which saves passes."""
     zero = (m_b33 == 0).all(0).tolist() if m_b33.device.type == "cpu" else [[False] * 3] * 3
+    m_b33 = sent(m_b33, device)
     entries: list[list[Any]] = [[0.0 if zero[i][j] else m_b33[:, i, j, None, None] for j in range(3)] for i in range(3)]
     entries[2][2] = 1.0  # see warp
     return entries
@@ -127,8 +129,8 @@ def _folded(u: Tensor, padding: Padding) -> Tensor:
 
 def _pick(x_bchw: Tensor, m_b33: Tensor, size: Size, sizes_b2: Tensor, padding: Padding, fill: float) -> Tensor:
     """The pixel under the centre of every output pixel: [b, c, *size], of x's type."""
-    m_b33, sizes_b2 = m_b33.to(x_bchw.device), sizes_b2.to(x_bchw.device)
-    x, y = _coordinates(_entries(m_b33), *_points(size, x_bchw.device))
+    sizes_b2 = sent(sizes_b2, x_bchw.device)
+    x, y = _coordinates(_entries(m_b33, x_bchw.device), *_points(size, x_bchw.device))
     h_b11, w_b11 = sizes_b2[:, 0, None, None], sizes_b2[:, 1, None, None]
     column = torch.minimum(((_folded(x, padding) + 1) * (w_b11 / 2)).long(), w_b11 - 1)
     row = torch.minimum(((_folded(y, padding) + 1) * (h_b11 / 2)).long(), h_b11 - 1)
@@ -165,7 +167,7 @@ def _spread(m_b33: Tensor, size: Size, sizes_b2: Tensor) -> Tensor:
 def _at_once(x_bchw: Tensor, m_b33: Tensor, size: Size, sizes_b2: Tensor, padding: Padding, samples: int) -> Tensor:
     """The batch as a whole; an output pixel is the mean of samples x samples points, each bilinear."""
     b, device, canvas = len(x_bchw), x_bchw.device, (x_bchw.shape[3], x_bchw.shape[2])
-    entries, picture_2b11 = _entries(m_b33.to(device)), sizes_b2.to(device).flip(1).T[:, :, None, None]
+    entries, picture_2b11 = _entries(m_b33, device), sent(sizes_b2, device).flip(1).T[:, :, None, None]
     x_bchw = x_bchw.float()
     total: Tensor | None = None
     points = [(i + 0.5) / samples for i in range(samples)]

@@ -5,11 +5,12 @@ Evaluation and test-time augmentation look through views; training looks through
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from tipsai.core.device import sent
 from tipsai.core.errors import DataError, SettingError
 from tipsai.core.state import IGNORED, Batch
 from tipsai.data.loaders import BatchTransform, Draw
@@ -42,6 +43,7 @@ class View:
         shift: (x, y) of the content, right and down, as shares of half a side.
     """
 
+    on_host: ClassVar = (1,)  # the sizes: matrices are worked out where nothing waits for a device
     size: Size
     mean: Sequence[float]
     std: Sequence[float]
@@ -87,7 +89,7 @@ class View:
         """A batch through a homography, colour factors (see colour.jitter), and the normalisation."""
         top = 1.0 if x_bchw.is_floating_point() else 255.0
         x_bchw = sample.warp(x_bchw, m_b33, self.size, sizes_b2, padding=padding)
-        factors = {name: factor_b.to(x_bchw.device) for name, factor_b in (factors or {}).items()}
+        factors = {name: sent(factor_b, x_bchw.device) for name, factor_b in (factors or {}).items()}
         with sample.one_thread():
             mean_bc = x_bchw.mean((2, 3)) / top if factors else x_bchw.new_zeros(x_bchw.shape[:2])
             changed = colour.jitter(mean_bc, **factors)
@@ -98,7 +100,6 @@ class View:
         if not y or self.kind == "label":
             return y
         if self.kind == "points":
-            m_b33 = m_b33.to(y[0].device)
             points = geometry.warp_points(y[0].reshape(len(y[0]), -1, 2), m_b33)
             return (points.reshape(y[0].shape), *y[1:])
         mask_b1hw = y[0] if y[0].ndim == 4 else y[0][:, None]
