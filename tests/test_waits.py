@@ -114,14 +114,19 @@ def test_what_does_not_wait_is_not():
 class Given:
     """A tensor on the host that notes how it is sent."""
 
-    def __init__(self, pinned=False):
-        self.device, self.pinned, self.how = torch.device("cpu"), pinned, None
+    def __init__(self, expanded=True):
+        self.device, self.expanded, self.pinned, self.how = torch.device("cpu"), expanded, False, None
 
     def is_pinned(self):
         return self.pinned
 
+    def contiguous(self):
+        return Given(expanded=False)
+
     def pin_memory(self):
-        return Given(pinned=True)
+        assert not self.expanded
+        self.pinned = True
+        return self
 
     def to(self, device, non_blocking=False):
         self.how = (device.type, self.pinned, non_blocking)
@@ -129,7 +134,8 @@ class Given:
 
 
 @pytest.mark.parametrize(
-    "device, pinned, non_blocking", [("cuda", True, True), ("xpu", False, True), ("mps", False, False), ("cpu", False, False)]
+    "device, pinned, non_blocking",
+    [("cuda", True, True), ("xpu", False, True), ("mps", False, False), ("cpu", False, False)],
 )
 def test_only_memory_that_stays_in_place_is_fetched_without_waiting(device, pinned, non_blocking):
     assert sent(Given(), device).how == (device, pinned, non_blocking)

@@ -1,6 +1,5 @@
 """The Learner: a model, its data and everything between them. A facade; what it does is done on the floors below."""
 
-import copy
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from tipsai import artifact, container, embedding, fitting, losses, metrics, optim, plot, reporting, schedule
 from tipsai.callbacks import Recorder, Scheduler
-from tipsai.core import rng
+from tipsai.core import modes, rng
 from tipsai.core.callback import Callback, bind
 from tipsai.core.device import pick_device
 from tipsai.core.errors import NonFiniteLossError, SettingError, require_positive
@@ -498,7 +497,7 @@ class Learner:
             progress: show a bar on standard error once it takes longer than two seconds.
         """
         stages = ("data", "start", *(["thorough"] if thorough else []))
-        ctx = self._context(copy.deepcopy(self.model))
+        ctx = self._context(modes.copied(self.model))
         found = self.doctor.look(ctx, self.model, *stages, silent=silent, progress=progress)
         return Findings([*self.dls.findings, *found], found.failed, found.measured)
 

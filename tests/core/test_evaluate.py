@@ -8,6 +8,7 @@ from hypothesis import strategies as hyp
 from torch import nn
 
 from tipsai import Batch
+from tipsai.core import modes
 from tipsai.core.evaluate import Evaluator, evaluating, predictions
 from tipsai.losses import CrossEntropy, MeanSquaredError
 from tipsai.metrics import as_metrics
@@ -83,6 +84,17 @@ def test_modules_are_put_back_in_their_own_modes_even_after_an_error():
         assert not any(m.training for m in model.modules()) and not torch.is_grad_enabled()
         raise ValueError("x")
     assert [m.training for m in model.modules()] == modes and torch.is_grad_enabled()
+
+
+def test_a_copys_recurrent_layers_keep_their_weights_in_one_piece(monkeypatch):
+    """On a GPU each call would put them together anew, and say so."""
+    whole = []
+    monkeypatch.setattr(nn.RNNBase, "flatten_parameters", lambda layer: whole.append(layer))
+    model = nn.Sequential(nn.GRU(3, 4), nn.ModuleList([nn.LSTM(4, 2)]))
+    whole.clear()  # a new one is in one piece
+    made = modes.copied(model)
+    assert whole == [made[0], made[1][0]]
+    assert all(torch.equal(a, b) and a is not b for a, b in zip(model.parameters(), made.parameters(), strict=True))
 
 
 def test_predictions_come_a_batch_at_a_time_on_the_host_in_fp32():

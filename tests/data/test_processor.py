@@ -91,7 +91,7 @@ def test_a_name_depends_on_the_value_and_not_on_its_type():
 
 
 def test_missing_values_are_known_in_every_form():
-    assert all(map(is_missing, (None, math.nan, np.nan, np.float32("nan"), pd.NA, pd.NaT, np.datetime64("NaT"))))
+    assert all(map(is_missing, (None, math.nan, np.nan, np.float32("nan"), pd.NA, pd.NaT, np.datetime64("NaT", "s"))))
     assert not any(map(is_missing, (0, "", False, "nan", 0.0, np.datetime64("2024-01-01"))))
 
 

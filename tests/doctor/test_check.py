@@ -16,6 +16,7 @@ from tipsai.data.block import CategoryBlock
 from tipsai.data.datablock import DataBlock
 from tipsai.doctor import CHECKS, Check, Findings, Verdict
 from tipsai.doctor.fit_few import blank
+from tipsai.doctor.flow import fresh_uniform
 from tipsai.text import TextDataLoaders, text_classifier_learner
 
 
@@ -254,3 +255,10 @@ def test_outputs_that_differ_by_rounding_alone_do_not_depend_on_the_input(steps)
 
     found = learner(split(*blobs(0)), Blind(), 0).check(progress=False)
     assert "ignores-input" in [f.code for f in found]
+
+
+def test_a_fresh_layer_is_known_wherever_it_is():
+    """What is compared is made on the layer's own device, which need not be the one where tensors are made."""
+    layer = torch.nn.Linear(30, 40)
+    with torch.device("meta"):
+        assert fresh_uniform(layer.weight) and not fresh_uniform(layer.weight * 2)

@@ -83,6 +83,12 @@ def test_a_sample_is_drawn_once_and_for_all():
     assert all(torch.equal(a, b.x[0]) for a, b in zip(sample, loader.sample(20, seed=0), strict=True))
 
 
+def test_a_sample_of_more_than_there_is_has_no_empty_batch():
+    """A GPU's attention gives nothing at all for a batch of nothing, and `tipsai train` of a short text ended there."""
+    loader = WindowLoader(Windows(stream(100), 10), 4, shuffle=True)
+    assert [len(b.x[0]) for b in loader.sample(10**6, seed=0)] == [4, 4, 2]
+
+
 def test_plain_items_are_found_by_their_position():
     loader = WindowLoader(Windows(stream(100), 10), 8, shuffle=True)
     assert loader.at([3, 0]).x[0][:, 0].tolist() == [30, 0]

@@ -36,5 +36,5 @@ def sent(t: Tensor, device: torch.device | str) -> Tensor:
     if t.device.type != "cpu" or device.type in ("cpu", "mps"):
         return t.to(device)
     if device.type == "cuda" and not t.is_pinned():
-        t = t.pin_memory()
+        t = t.contiguous().pin_memory()  # what is expanded cannot be pinned
     return t.to(device, non_blocking=True)

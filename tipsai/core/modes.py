@@ -1,6 +1,7 @@
-"""Training and evaluation mode of modules, and putting it back."""
+"""Training and evaluation mode of modules, putting it back, and a copy that may be trained instead."""
 
 import contextlib
+import copy
 from collections.abc import Iterator
 
 from torch import nn
@@ -25,3 +26,12 @@ def train(model: nn.Module) -> None:
             params = list(module.parameters())
             if params and not any(p.requires_grad for p in params):
                 module.eval()
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """A copy that may be trained. Recurrent layers keep their weights in one piece, as a GPU wants them; a copy breaks it up."""
+    made = copy.deepcopy(model)
+    for module in made.modules():
+        if isinstance(module, nn.RNNBase):
+            module.flatten_parameters()
+    return made

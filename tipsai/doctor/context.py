@@ -1,7 +1,6 @@
 """What checks may look at: a copy of the model, the data, and how the run puts them together."""
 
 import contextlib
-import copy
 import hashlib
 import itertools
 import time
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from tipsai.core import modes
 from tipsai.core.evaluate import evaluating, predict_batch
 from tipsai.core.state import Batch, ComputeLoss, Loss, Row
 from tipsai.data.dataloaders import DataLoaders, Feed
@@ -74,7 +74,7 @@ class Context:
 
     def fresh(self) -> nn.Module:
         """A copy of the model that may be trained."""
-        return copy.deepcopy(self.model)
+        return modes.copied(self.model)
 
     @property
     def plain_loss(self) -> Loss:

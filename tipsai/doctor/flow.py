@@ -28,7 +28,7 @@ def fresh_uniform(weight: Tensor) -> bool:
     if len(flat) < 64 or float(flat.abs().max()) > 1 + 1e-6:
         return False
     ranks = (flat.sort().values + 1) / 2
-    steps = torch.arange(1, len(flat) + 1, dtype=torch.float64) / len(flat)
+    steps = torch.arange(1, len(flat) + 1, dtype=torch.float64, device=flat.device) / len(flat)
     return float((ranks - steps).abs().max()) < 2.5 / math.sqrt(len(flat))  # one in a hundred thousand
 
 

@@ -1,12 +1,11 @@
 """How many steps fit into a time: measured on a copy, before training starts."""
 
-import copy
 import itertools
 import time
 from collections.abc import Iterator
 
 from tipsai import optim
-from tipsai.core import memory, rng
+from tipsai.core import memory, modes, rng
 from tipsai.core.callback import bind, fire, fire_all
 from tipsai.core.errors import require_positive
 from tipsai.core.state import Batch, TrainState
@@ -52,7 +51,7 @@ def seconds_a_step(learn: Learner, measuring: float) -> float:
         measuring: seconds in which steps are timed.
     """
     source = learn.dls.feed("train", learn.device)
-    model = copy.deepcopy(learn.model)
+    model = modes.copied(learn.model)
     groups = optim.layer_groups(model, learn.splitter)
     opt = optim.build(learn.opt_spec, model, groups, [1e-6] * len(groups), learn.wd)
     st = TrainState(model, opt, learn.loss_fn, learn.device, learn.seed, EPOCHS, 1, 1)

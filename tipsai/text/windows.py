@@ -129,7 +129,7 @@ class WindowLoader:
     def sample(self, n: int, seed: int) -> Iterator[Batch]:
         n = min(n, max(1, SAMPLED // self.rows.length))
         index = rng.order(len(self.rows), seed, -1)[:n]
-        for i in range(0, n, self.bs):
+        for i in range(0, len(index), self.bs):
             yield self.rows.take(index[i : i + self.bs])
 
     def plain(self) -> "WindowLoader":

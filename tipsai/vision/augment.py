@@ -239,17 +239,18 @@ class Augment:
         if self.settings is None:
             return self.training(batch)
         x_bchw, sizes_b2 = pictures(batch)
-        drawn = draw_parameters(
-            self.settings, len(x_bchw), self.training.size, draw.generator("augment"), draw.alternating("flip")
-        )
-        drawn = Drawn(*(sent(parameter, sizes_b2.device) for parameter in drawn))
+        size = self.training.size
+        with sample.one_thread():
+            drawn = draw_parameters(
+                self.settings, len(x_bchw), size, draw.generator("augment"), draw.alternating("flip")
+            )
+            drawn = Drawn(*(sent(parameter, sizes_b2.device) for parameter in drawn))
+            m_b33 = matrix(self.settings, drawn, sizes_b2, size)
         factors = {
             f"{name}_b": getattr(drawn, name)
             for name in ("brightness", "contrast", "saturation", "hue")
             if getattr(self.settings, name)
         }
-        with sample.one_thread():
-            m_b33 = matrix(self.settings, drawn, sizes_b2, self.training.size)
         made = self.training.show(batch, x_bchw, m_b33, sizes_b2, self.settings.padding, factors)
         if self.settings.erase:
             erase(made.x[0], drawn.erase)
