@@ -20,7 +20,7 @@ class Batch(NamedTuple):
     y: tuple[Tensor, ...]
 
     def to(self, device: torch.device, stay: Collection[int] = ()) -> "Batch":
-        """The batch on a device, without waiting for it.
+        """The batch on a device; core.device.sent says what is waited for.
 
         Args:
             device: where to.
