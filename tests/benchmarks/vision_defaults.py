@@ -36,6 +36,7 @@ ALTERNATIVES = {
     "mixup 0.4, cutmix 1": {"mixup": 0.4, "cutmix": 1.0},
     "no label smoothing": {"label_smoothing": 0.0},
     "label smoothing 0.2": {"label_smoothing": 0.2},
+    "dropout": {"dropout": 0.2},
     "AdamW": {"opt": "adamw"},
     "decay 0.05": {"wd": 0.05},
     "decay 1": {"wd": 1.0},

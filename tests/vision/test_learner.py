@@ -179,6 +179,27 @@ def test_the_built_in_network_takes_weights_of_its_own(tmp_path):
     assert vision_learner(dls, "small_resnet", weights=tmp_path / "own.pth", width=8).dls.aug == dls.aug
 
 
+@pytest.mark.parametrize(
+    ("arch", "asked", "share", "overridden"),
+    [(None, None, 0.0, False), ("resnet18", None, 0.2, False), (None, 0.3, 0.3, True), ("resnet18", 0.0, 0.0, True)],
+)
+def test_the_share_of_features_dropped_is_the_networks_and_is_said(arch, asked, share, overridden):
+    dls = ImageDataLoaders.from_arrays(shapes(16, 32), bs=4)
+    learn = vision_learner(dls, arch, pretrained=False, dropout=asked, seed=0, device="cpu")
+    assert [m.p for m in learn.model.head.modules() if isinstance(m, nn.Dropout)] == [share]
+    assert (learn.settings["dropout"].value, learn.settings["dropout"].overridden) == (share, overridden)
+    assert learn.builder.arguments["dropout"] == share
+
+
+def test_a_u_net_has_no_dropout_to_speak_of():
+    pictures, masks = np.zeros((8, 16, 16, 3), np.uint8), np.zeros((8, 16, 16), np.uint8)
+    masks[:, 4:] = 1
+    learn = vision_learner(
+        ImageDataLoaders.from_arrays((pictures, masks), task="segmentation", bs=4), width=8, seed=0, device="cpu"
+    )
+    assert "dropout" not in learn.settings
+
+
 def test_a_module_of_your_own():
     net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10))
     learn = vision_learner(ImageDataLoaders.from_arrays(shapes(16), bs=4), net, seed=0, device="cpu")

@@ -18,6 +18,7 @@ from torchvision import models
 
 from tipsai.core import modes
 from tipsai.core.errors import MissingExtraError, SettingError, ShapeError, listing, nearest, require_positive
+from tipsai.vision import defaults
 from tipsai.vision.models import SmallResNet
 from tipsai.vision.weights import adapt_input, first_conv, load_weights, read_weights
 
@@ -100,7 +101,7 @@ def build(
     n_out: int,
     n_in: int = 3,
     *,
-    dropout: float = 0.2,
+    dropout: float = defaults.DROPOUT,
     freeze_bn: bool = False,
     **made_with: Unpack[BodyOptions],
 ) -> VisionModel:

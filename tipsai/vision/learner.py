@@ -68,7 +68,7 @@ def vision_learner(
         width: channels of the built-in network's first stage; 64 by default, 32 under a U-net.
         depth: residual blocks a stage of the built-in network.
         act: activation of the built-in network: relu, leaky_relu, gelu, silu, ...
-        dropout: before the last layer.
+        dropout: share of the features dropped before the last layer; 0.2 by default, none in the built-in network from scratch.
         freeze_bn: the batch norms of the backbone keep to the statistics that they came with, while their scales and
             shifts learn; by default with pre-trained weights.
         mixup: alpha of mixup (TR03), or True for 0.4. By default the built-in network from scratch trains classifiers with 0.4, and with a
@@ -104,16 +104,12 @@ def vision_learner(
         "weights": weights,
         "network": {name: value for name, value in network.items() if value is not None} or None,
     }
-    if dropout is not None:
-        if dls.task == "segmentation":
-            raise SettingError(
-                f"dropout={dropout!r} is of the head of a classifier, and a U-net has none; leave it out."
-            )
-        made_with["dropout"] = dropout
+    if dropout is not None and dls.task == "segmentation":
+        raise SettingError(f"dropout={dropout!r} is of the head of a classifier, and a U-net has none; leave it out.")
     asked = pretrained is not None or weights is not None
     with rng.preserved():
         rng.seed_everything(rng.derive(seed, "model"))
-        model, arch, pretrained = _build(dls, arch, pretrained, freeze_bn, made_with)
+        model, arch, pretrained = _build(dls, arch, pretrained, freeze_bn, dropout, made_with)
     trained = pretrained or weights is not None  # the name of the weights, or whether there are any
     if trained or isinstance(arch, str):  # what a module of one's own holds is not known
         model.trained = bool(trained)
@@ -171,6 +167,9 @@ def vision_learner(
     named, brought = isinstance(arch, str), weights or pretrained
     note("arch", arch if named else type(arch).__name__, defaults.arch(dls.picture.size), "AR05")
     note("weights", brought, (named and arch != "small_resnet") if asked else brought, "AR03")
+    if dls.task != "segmentation":
+        usual_dropout = defaults.dropout(arch, bool(trained))
+        note("dropout", usual_dropout if dropout is None else dropout, usual_dropout, "TR13; chosen by ablation")
     note("freeze_bn", model.freeze_bn, bool(trained), "AR03; chosen by ablation")
     if usual_lr is not None:
         note("lr", learn.lr, usual_lr, rule)
@@ -225,6 +224,7 @@ def _build(
     arch: str | nn.Module | None,
     pretrained: bool | str | None,
     freeze_bn: bool | None,
+    dropout: float | None,
     made_with: Mapping[str, Any],
 ) -> tuple[Any, str | nn.Module, bool | str]:
     """The model, its backbone, and the weights that it was given. A default that cannot be had is said and done without."""
@@ -233,6 +233,8 @@ def _build(
 
     def make(network: str | nn.Module, wanted: bool | str, **more: Any) -> Any:
         brings = bool(wanted) or made_with["weights"] is not None
+        if dls.task != "segmentation":
+            more["dropout"] = defaults.dropout(network, brings) if dropout is None else dropout
         return build(network, n_out, n_in, freeze_bn=brings if freeze_bn is None else freeze_bn, **more, **made_with)
 
     if isinstance(arch, nn.Module):  # with its weights in it, if any
