@@ -5,6 +5,7 @@ import sys
 import time
 from typing import Any
 
+from tipsai.bar import in_notebook
 from tipsai.core.callback import Callback
 from tipsai.core.state import Row, TrainState
 
@@ -19,12 +20,6 @@ def format_row(row: Row) -> dict[str, str]:
         short = names.get(name, name.removeprefix("valid_"))
         cells[short] = str(int(value)) if name == "epoch" else f"{value:.5g}" if abs(value) < 1e5 else f"{value:,.0f}"
     return cells
-
-
-def in_notebook() -> bool:
-    """Whether this is a Jupyter kernel; asks IPython only if it is already running."""
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    return type(shell).__name__ == "ZMQInteractiveShell"
 
 
 class Progress(Callback):

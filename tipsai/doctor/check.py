@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any, Literal
 
-from tqdm import tqdm
-
+from tipsai.bar import bar
 from tipsai.core.errors import SettingError, nearest
 from tipsai.core.finding import Finding, Severity
 from tipsai.core.text import amount, table
@@ -17,7 +16,6 @@ from tipsai.doctor.context import Context, own_orders_kept
 log = logging.getLogger("tipsai")
 Stage = Literal["data", "start", "thorough", "training", "end"]
 Figures = Mapping[str, Any]
-PATIENCE = 2.0  # seconds until progress is shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,16 +185,13 @@ def examine(
         ctx: what to look at.
         checks: in the order in which they are to be made.
         silent: codes of checks to leave out.
-        progress: show a bar on standard error once it takes longer than two seconds.
+        progress: show a bar on standard error once it takes longer than two seconds; files and pipes get none.
         known: what was found before, and may explain what would be found now.
     """
     found, measured = list(known), dict[str, Figures]()
     n = len(found)
     left_out = set(silent)
     chosen = [check for check in checks if check.code not in left_out]
-    with (
-        tqdm(chosen, desc="checks", delay=PATIENCE, disable=not progress, leave=False) as bar,
-        own_orders_kept(ctx.dls),
-    ):
-        failed = make(bar, ctx, found, measured=measured)
+    with bar(chosen, "checks", progress) as shown, own_orders_kept(ctx.dls):
+        failed = make(shown, ctx, found, measured=measured)
     return Findings(found[n:], failed, measured)

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
+from tipsai.bar import bar
 from tipsai.core import rng
 from tipsai.core.errors import SettingError
 from tipsai.core.state import Batch
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 Part = tuple[int, slice]  # of a column: a tensor among a batch's inputs, and columns of it
 Floats = NDArray[np.float64]
 
-PATIENCE = 2.0  # seconds without a bar
 ALIKE = 0.9  # association from which on two columns share what they say
 MOST_CODES = 100  # of a category that are told apart when columns are compared
 
@@ -67,12 +66,12 @@ def increases(
         losses: of each item of a batch, [n].
         n_repeats: permutations of each column.
         seed: of them.
-        progress: whether a bar shows itself after two seconds.
+        progress: whether a bar shows itself after two seconds, where somebody watches.
     """
     plain = losses(batch).double()
     orders = [torch.randperm(batch.n_rows, generator=rng.generator(seed, "importance", i)) for i in range(n_repeats)]
     twice = torch.zeros(batch.n_rows, len(columns), dtype=torch.float64)
-    for i, parts in enumerate(tqdm(columns, desc="columns", delay=PATIENCE, disable=not progress, leave=False)):
+    for i, parts in enumerate(bar(columns, "columns", progress)):
         for order in orders:
             rise = losses(permuted(batch, parts, order)).double() - plain
             twice[:, i] += rise
