@@ -318,3 +318,10 @@ def test_what_alternates_happens_to_an_item_in_every_other_epoch():
     assert torch.equal(Draw(3, 0, 9, items[:7]).alternating("flip"), epochs[0][:7])  # by the item alone, not its place
     assert not torch.equal(Draw(4, 0, 0, items).alternating("flip"), epochs[0])
     assert Draw(3, 0, 0).alternating("flip") is None
+
+
+def test_loaders_say_how_much_they_hold():
+    x, y = torch.zeros(1203, 2), torch.zeros(1203)
+    dls = DataLoaders.from_tensors((x, y), (x[:40], y[:40]), bs=8)
+    assert repr(dls) == "<DataLoaders: 1,203 train, 40 valid items, batches of 8>"
+    assert repr(DataLoaders(None)) == "<DataLoaders: no items>"

@@ -140,6 +140,12 @@ class DataLoaders:
         """From torch DataLoaders, or anything with a length that gives batches (x, y). Resume is not exact."""
         return cls(*(None if loader is None else ForeignLoader(loader) for loader in (train, valid, test)))
 
+    def __repr__(self) -> str:
+        parts = {"train": self.train, "valid": self.valid, "test": self.test}
+        sizes = ", ".join(f"{loader.n_items:,} {name}" for name, loader in parts.items() if loader is not None)
+        held = f"{sizes} items, batches of {self.bs:,}" if sizes else "no items"
+        return f"<{type(self).__name__}: {held}>"
+
     def test_dl(self, items: Any, bs: int | None = None) -> Loader:
         """A loader of new items without targets, through the same processing as training.
 
