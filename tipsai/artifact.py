@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from tipsai import container
 from tipsai.core.errors import ArtifactError
 from tipsai.core.state import Row
+from tipsai.core.weights import load_tensors
 from tipsai.data.block import Block
 from tipsai.optim import load_state
 
@@ -118,7 +119,7 @@ def read(
                     f"{path} holds a hand-made {manifest['model_class']}; pass an instance: load_learner(path, model={manifest['model_class']}(...))."
                 )
             model = _known(builders, spec["name"], path)(**spec["arguments"])
-        model.load_state_dict(groups["model"])
+        load_tensors(model, groups["model"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, ArtifactError):
             raise
@@ -156,7 +157,7 @@ def load(path: str | Path, model: nn.Module, opt: Optimizer) -> tuple[Optimizer 
         )
     tree = container.unpack(documents["state"], groups.get("state", {}))
     try:
-        model.load_state_dict(groups["model"])
+        load_tensors(model, groups["model"])
         if tree["opt"] is not None:
             load_state(opt, tree["opt"])
     except (RuntimeError, ValueError, KeyError) as error:

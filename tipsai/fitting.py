@@ -19,6 +19,7 @@ from tipsai.core.errors import SettingError, require_positive
 from tipsai.core.interrupt import INTERRUPTED, stops_on_interrupt
 from tipsai.core.state import BatchSource, Metric, Row, TrainState
 from tipsai.core.step import Step
+from tipsai.core.weights import load_tensors
 
 log = logging.getLogger("tipsai")
 
@@ -150,7 +151,7 @@ def run(
     if fit.final == "ema" and ema is not None:
         ema.take_over(st.model)
     elif fit.final == "best" and best is not None and best.weights is not None:
-        st.model.load_state_dict(best.weights)
+        load_tensors(st.model, best.weights)
     return True
 
 

@@ -14,6 +14,7 @@ from tipsai.core.callback import bind
 from tipsai.core.errors import SettingError
 from tipsai.core.state import Batch, BatchSource, TrainState
 from tipsai.core.step import Step
+from tipsai.core.weights import load_tensors
 from tipsai.optim import load_state
 from tipsai.schedule import exponential
 
@@ -99,7 +100,7 @@ def search(
                 lrs.append(curve(i / (n_steps - 1)))
                 losses.append(smoothed)
         finally:
-            st.model.load_state_dict(weights)
+            load_tensors(st.model, weights)
             load_state(st.opt, opt_state)
             for p, grad in grads:
                 p.grad = grad

@@ -86,6 +86,20 @@ def test_only_the_head_drops():
     assert [rate for rate in rates if rate] == [0.3]
 
 
+@pytest.mark.parametrize("arch", ["mobilenet_v3_small", "mnasnet0_5"])
+def test_batch_norms_from_scratch_follow_within_tens_of_steps(arch, tmp_path):
+    """Both come with a momentum that suits 100,000 steps, after some hundred of which evaluation would be at chance."""
+    own = models.get_model(arch)
+    assert max(momentums(own)) < 0.1 and momentums(build(arch, 2)) == {0.1}
+    torch.save(own.state_dict(), tmp_path / "own.pth")
+    assert momentums(build(arch, 2, weights=tmp_path / "own.pth")) == momentums(own)  # statistics that are good already
+    assert momentums(build(own, 2)) == momentums(models.get_model(arch))  # one's own are left alone
+
+
+def momentums(model):
+    return {m.momentum for m in model.modules() if isinstance(m, nn.BatchNorm2d)}
+
+
 def test_the_arguments_make_the_model_again_without_fetching():
     model = build("resnet18", 3, 1, dropout=0.4).eval()
     again = build(**json.loads(json.dumps(model.arguments))).eval()

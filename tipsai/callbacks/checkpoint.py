@@ -15,6 +15,7 @@ from tipsai.core.callback import Callback
 from tipsai.core.errors import ArtifactError, ResumeError
 from tipsai.core.interrupt import INTERRUPTED
 from tipsai.core.state import TrainState
+from tipsai.core.weights import load_tensors
 from tipsai.optim import load_state
 
 log = logging.getLogger("tipsai")
@@ -139,7 +140,7 @@ class Checkpointer(Callback):
             raise ResumeError(
                 f"the checkpoint has callbacks {[name for name, _ in saved]}, this run {[type(cb).__name__ for cb in present]}; give the same."
             )
-        st.model.load_state_dict(tree["model"])
+        load_tensors(st.model, tree["model"])
         load_state(st.opt, tree["opt"])
         for name in COUNTERS:
             setattr(st, name, tree["counters"][name])

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from tipsai.core.errors import NonFiniteLossError
 from tipsai.core.state import TrainState
+from tipsai.core.weights import load_tensors
 
 
 def fetch(st: TrainState) -> None:
@@ -35,7 +36,7 @@ def _fail(st: TrainState, losses: list[float], norm: float, n_later: int, rate: 
     finite = [loss for loss in [*st.losses[-1:], *losses] if math.isfinite(loss)]
     before = f"the last finite loss was {finite[-1]:.6g}" if finite else "no loss before it was seen"
     assert st.weights is not None
-    st.model.load_state_dict(st.weights)
+    load_tensors(st.model, st.weights)
     step = st.step - n_later
     hint = (
         "No weight has moved yet, so the rate is not the cause: learn.check() names the layer that left the finite numbers."

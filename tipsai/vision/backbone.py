@@ -28,6 +28,7 @@ HALVES = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 HALVED = ("googlenet", "inception_v3")
 TRIALS = 2  # pictures of a dry run; so tables that a network holds, whose first dimension is one, are told from maps
 LAYERS = (nn.Linear, nn.Conv2d)
+NORM_MOMENTUM = 0.1  # at least, of batch norms that start from scratch
 
 
 class WeightsError(SettingError):
@@ -232,7 +233,20 @@ def make_body(
         body, n_features = make(name, n_in, pretrained, size)
     if weights is not None:
         load_weights(body, read_weights(weights), str(weights))
+    elif isinstance(arch, str) and not pretrained:
+        _hasten_norms(body)
     return body, n_features, maps
+
+
+def _hasten_norms(body: nn.Module) -> None:
+    """Lets the statistics of batch norms follow within tens of steps, as torch's own default does.
+
+    Some families (MobileNetV3, the larger EfficientNets) come with a momentum of 0.01, which suits runs of 100,000 steps: after
+    some hundred from scratch, what the statistics were at first still counts, and evaluation is at chance.
+    """
+    for module in body.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.momentum is not None:
+            module.momentum = max(module.momentum, NORM_MOMENTUM)
 
 
 def as_named(arch: Any) -> str | nn.Module:

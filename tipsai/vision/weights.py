@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from tipsai.core.errors import ArtifactError, SettingError, listing
+from tipsai.core.weights import load_tensors
 
 log = logging.getLogger("tipsai")
 
@@ -121,7 +122,7 @@ def load_weights(body: nn.Module, state: Mapping[str, Tensor], source: str) -> N
         )
     if bad:
         log.warning("%s leaves %d of %d tensors as they were: %s", source, len(bad), len(wanted), listing(bad))
-    body.load_state_dict(fits, strict=False)
+    load_tensors(body, body.state_dict() | fits)
 
 
 def _rename(name: str, wanted: Mapping[str, Tensor]) -> str:
