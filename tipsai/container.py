@@ -122,6 +122,7 @@ def _cannot_write(path: Path, error: OSError) -> OutputError:
         errno.ENOSPC: "the disk is full",
         errno.EACCES: "no permission",
         errno.EROFS: "the file system is read-only",
+        errno.EISDIR: "it is a folder",
     }
     return OutputError(
         f"cannot write {path}: {reason.get(error.errno or 0, error.strerror or str(error))}. Free some room, or choose another place."

@@ -81,6 +81,10 @@ class Fit:
             raise SettingError(f"final is {self.final!r}; expected 'last', 'best' or 'ema'.")
         if self.resume and self.checkpoint is None:
             raise SettingError("resume=True needs checkpoint=PATH, the file to go on from.")
+        if self.checkpoint is not None and Path(self.checkpoint).is_dir():
+            raise SettingError(
+                f"checkpoint={str(self.checkpoint)!r} is a folder; give a file, such as {str(Path(self.checkpoint) / 'run.ckpt')!r}."
+            )
 
 
 def run(

@@ -142,6 +142,11 @@ def test_resume_without_a_path_is_refused():
         learner().fit(1, resume=True, progress=False)
 
 
+def test_a_folder_is_refused_before_training(tmp_path):
+    with pytest.raises(SettingError, match=r"is a folder; give a file, such as '.*run\.ckpt'"):
+        learner().fit(1, checkpoint=tmp_path, progress=False)
+
+
 def test_a_run_that_was_complete_is_not_trained_again(tmp_path):
     path = tmp_path / "c.tips"
     first, again = learner(), learner()
