@@ -1,4 +1,6 @@
-"""The peak rate of torchvision's networks that start from scratch, beside multiples of it: how the rule was chosen.
+"""The peak rate of torchvision's networks that start from scratch, by the size of a batch: how the rule was chosen.
+
+Factors are of the rate before the size of the batch enters.
 
 Trains on few and on more pictures of the training parts of CIFAR-10 and Fashion-MNIST, enlarged to 64 pixels, and judges on
 2,000 others of the training part; the test parts are not opened.
@@ -16,7 +18,8 @@ from fashion import DATA as FASHION
 from fashion import load
 from vision_defaults import budget, cifar
 
-from tipsai.vision import ImageDataLoaders, vision_learner
+from tipsai.optim import n_parameters
+from tipsai.vision import ImageDataLoaders, defaults, vision_learner
 
 SIZE, HELD_OUT = 64, 2000
 ARCHS = ("resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5")
@@ -28,9 +31,8 @@ def accuracy(x: np.ndarray, y: np.ndarray, n: int, n_epochs: int, seed: int, arc
     picked = np.random.default_rng(seed).permutation(len(y) - HELD_OUT)[:n]
     dls = ImageDataLoaders.from_arrays((x[picked], y[picked]), 0.0, size=SIZE)
     options = {"arch": arch, "pretrained": False, "seed": seed}
-    learn = vision_learner(dls, **options)
-    if factor != 1:
-        learn = vision_learner(dls, lr=factor * learn.lr, **options)
+    n_weights = n_parameters(vision_learner(dls, **options).model)
+    learn = vision_learner(dls, lr=factor * defaults.peak_lr(n_weights, bs=1, base_bs=1), **options)
     learn.fit_one_cycle(n_epochs, progress=False)
     return float((learn.predict(x[-HELD_OUT:])["prediction"].to_numpy() == y[-HELD_OUT:]).mean())
 

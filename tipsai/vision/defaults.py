@@ -17,6 +17,7 @@ WD_FINE_TUNING = 0.05
 WD_OTHERS = 0.01  # with optimizers other than AdamW: the Learner's
 WIDTH = 64  # channels of the built-in network's first stage
 BASE_BS = 128  # batch size at most that the rate is given for
+LEAST_BASE_BS = 64  # and at least, for AdamW; where pictures are so few that batches are smaller, so is the rate
 MANY = 32_768  # small pictures, of which batches of 256 gave better models in less time
 NARROWEST = 32  # where time is short
 PASSES = 8  # over the pictures that are worth a narrower network; tests/benchmarks/cifar.py --shapes compares
@@ -151,7 +152,7 @@ def peak_lr(n_parameters: int, bs: int, base_bs: int) -> float:
     """Peak rate of AdamW for a convolutional network with batch norm that starts from scratch.
 
     6e-3 at two million parameters and falling with their fourth root, at most 1.2e-2: such networks take about ten times the rate of
-    others of their size (TR01). The batch size enters by its square root (TR06).
+    others of their size (TR01). The batch size enters by its square root (TR06); tests/benchmarks/scratch_rates.py compares.
     """
     return min(1.2e-2, 6e-3 * math.sqrt(math.sqrt(2e6 / n_parameters))) * math.sqrt(bs / base_bs)
 

@@ -213,7 +213,12 @@ def _rates(
         lrs = defaults.fine_tuning_lr(n_groups, defaults.UNET_FINE_TUNING_LR if unet_by_muon else 1.0)
         return lrs, defaults.WD_FINE_TUNING, "AR03: defaults.fine_tuning_lr"
     if any(isinstance(m, nn.BatchNorm2d) for m in model.modules()):
-        peak = defaults.peak_lr(n_parameters(model), dls.bs, dls.base_bs or dls.bs)
+        base_bs = dls.base_bs or dls.bs
+        if (
+            opt == "adamw" and dls.task != "segmentation"
+        ):  # Muon's rate and U-nets' suit their small batches as they are
+            base_bs = max(base_bs, defaults.LEAST_BASE_BS)
+        peak = defaults.peak_lr(n_parameters(model), dls.bs, base_bs)
         peak *= defaults.UNET_LR if unet_by_muon else 1.0
         return peak, defaults.WD, "TR01 for convolutions with batch norm: defaults.peak_lr, TR06 for bs"
     return None, defaults.WD_FINE_TUNING, "TR01"
