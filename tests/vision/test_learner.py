@@ -61,7 +61,7 @@ def test_many_small_pictures_come_in_larger_batches_at_a_higher_rate(n, bs, fact
 
 @pytest.mark.parametrize("n, bs, factor", [(200, 16, 0.5), (300, 32, 0.5**0.5), (800, 64, 1.0), (2000, 128, 1.0)])
 def test_few_pictures_come_in_smaller_batches_at_a_lower_rate_of_adamw(n, bs, factor):
-    """A ResNet on 200 pictures got five points less at the whole rate: tests/benchmarks/scratch_rates.py."""
+    """A ResNet on 200 pictures got six points less at the whole rate: tests/benchmarks/scratch_rates.py."""
     x, y = np.random.default_rng(0).integers(0, 256, (2000, 8, 8), dtype=np.uint8), np.arange(2000) % 2
 
     def rate(n, **options):

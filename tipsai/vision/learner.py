@@ -214,9 +214,8 @@ def _rates(
         return lrs, defaults.WD_FINE_TUNING, "AR03: defaults.fine_tuning_lr"
     if any(isinstance(m, nn.BatchNorm2d) for m in model.modules()):
         base_bs = dls.base_bs or dls.bs
-        if (
-            opt == "adamw" and dls.task != "segmentation"
-        ):  # Muon's rate and U-nets' suit their small batches as they are
+        # Muon's rate and U-nets' suit their small batches as they are
+        if opt == "adamw" and dls.task != "segmentation":
             base_bs = max(base_bs, defaults.LEAST_BASE_BS)
         peak = defaults.peak_lr(n_parameters(model), dls.bs, base_bs)
         peak *= defaults.UNET_LR if unet_by_muon else 1.0
