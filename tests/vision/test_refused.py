@@ -248,7 +248,7 @@ def test_files_of_a_table_that_are_missing(pets, tmp_path):
     pd.DataFrame({"file": names, "kind": list("aaabbbb")}).to_csv(pets / "list.csv", index=False)
     with pytest.raises(DataError) as error:
         ImageDataLoaders.from_csv(pets / "list.csv", "file", "kind")
-    says(str(error.value), "2 of 7 files of the column 'file' are missing*'dog/8.png', 'dog/9.png'")
+    says(str(error.value), "2 of 7 files of the column 'file' are missing*'dog/8.png', 'dog/9.png'. Did you mean 'dog/")
 
 
 def test_words_in_place_of_numbers(pets):

@@ -44,15 +44,20 @@ class MissingExtraError(TipsaiError, ImportError):
     """An optional package is not installed."""
 
 
-def nearest(word: str, choices: Iterable[str]) -> str:
+def nearest(word: str, choices: Iterable[str], before: str = "") -> str:
     """Says which of the choices a misspelt word probably meant, as a phrase to end a message with ("" if none is near).
+
+    Args:
+        word: misspelt.
+        choices: right ones.
+        before: what the phrase says before the choice, such as the folder of a file's name.
 
     >>> nearest("salry", ["age", "salary"])
     " Did you mean 'salary'?"
     """
     by_lower = {choice.lower(): choice for choice in choices}
     found = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=0.5)
-    return f" Did you mean {by_lower[found[0]]!r}?" if found else ""
+    return f" Did you mean {before + by_lower[found[0]]!r}?" if found else ""
 
 
 def listing(words: Iterable[object], most: int = 8) -> str:

@@ -184,7 +184,8 @@ def _existing(paths: Sequence[str], names: Sequence[str], root: str, which: str,
         there = sorted(
             os.listdir(folder or "."), key=lambda other: -len(os.path.commonprefix([other.lower(), name.lower()]))
         )
-        fix = nearest(name, there[:500]) or " Check the paths and root."
+        beside = names[missing[0]].removesuffix(name)  # the folder, as it was written
+        fix = nearest(name, there[:500], beside) or " Check the paths and root."
     where = f" under {shown(root)!r}" if root else ""
     raise DataError(
         f"{len(missing):,} of {len(paths):,} files {which} are missing{where}: {listing((names[i] for i in missing), 5)}.{fix}"
