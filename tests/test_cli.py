@@ -188,6 +188,20 @@ def test_minutes_are_kept_and_the_steps_stored(capsys):
     keeps_the_minutes(TRAIN, capsys)
 
 
+def test_minutes_are_kept_where_steps_take_longer_than_when_they_were_timed(monkeypatch, folder, capsys):
+    from tipsai.experiment import budget
+
+    real = budget.seconds_a_step
+    monkeypatch.setattr(budget, "seconds_a_step", lambda learn, measuring: real(learn, measuring) / 8)
+    pd.concat([FRAME] * 60).to_csv("train.csv", index=False)
+    assert cli.main([*TRAIN, "--minutes", "0.05", "--out", "run", "--json"]) == 0
+    out, err = capsys.readouterr()
+    figures, config = json.loads(out), json.loads((folder / "run" / "config.json").read_text())
+    assert 3 < figures["n_steps"] < config["n_steps"] / 2 and 0 < config["seconds"] < 3
+    assert figures["train_seconds"] < 2 * config["seconds"]
+    assert f"of {config['n_steps']} fit into the time" in err
+
+
 def test_ctrl_c_and_resume_end_in_the_very_same_weights(folder, capsys):
     """Without --seed: the one that was drawn is kept, and with it the split."""
     command = [*TRAIN[:4], "--epochs", "40", "--out", "run"]

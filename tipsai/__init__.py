@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         KeepBest,
         MixUp,
         TensorBoardLogger,
+        TimeLimit,
     )
     from tipsai.core.callback import Callback
     from tipsai.core.errors import TipsaiError
@@ -47,6 +48,7 @@ _HOMES = {
         "KeepBest",
         "MixUp",
         "TensorBoardLogger",
+        "TimeLimit",
     ),
     "tipsai.core.callback": ("Callback",),
     "tipsai.core.errors": ("TipsaiError",),
@@ -93,6 +95,7 @@ __all__ = [
     "RegressionBlock",
     "Split",
     "TensorBoardLogger",
+    "TimeLimit",
     "TipsaiError",
     "TrainState",
     "column_split",

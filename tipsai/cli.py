@@ -182,6 +182,7 @@ def _take_data(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
+    from tipsai.callbacks import TimeLimit
     from tipsai.doctor.check import counted, tell
     from tipsai.verification import verify
 
@@ -199,7 +200,9 @@ def _train(args: argparse.Namespace) -> int:
 
         config["seed"] = rng.draw_seed()  # before the split, which must be the same when the run is resumed
     learn = faces.face(faces.of_data(config)).learner(config)
-    config["n_epochs"] = config.get("n_epochs") or config["epochs"] or _n_epochs(learn, config["minutes"])
+    if not config.get("n_epochs"):
+        asked = config["epochs"]
+        config["n_epochs"], config["seconds"] = (asked, None) if asked else _budget(learn, config["minutes"])
     config["n_steps"] = max(1, round(config["n_epochs"] * len(learn.dls.train or ())))
     learn.doctor.silence(args.silent or ())
     run_folder.write_json(out / "config.json", config)
@@ -207,7 +210,8 @@ def _train(args: argparse.Namespace) -> int:
     if args.check and not args.resume:
         tell(finding for finding in learn.check() if finding not in learn.dls.findings)
     fit = learn.fit_one_cycle if learn.transfer.probe is None else learn.fine_tune
-    fit(config["n_epochs"], checkpoint=out / "checkpoint.tips", resume=args.resume)
+    limit = [TimeLimit(config["seconds"])] if config.get("seconds") else []
+    fit(config["n_epochs"], callbacks=limit, checkpoint=out / "checkpoint.tips", resume=args.resume)
     if learn.stop_reason == "interrupted":
         log.warning("go on with: the same command, --out %s --resume", out)
         return INTERRUPTED_STATUS
@@ -223,24 +227,24 @@ def _train(args: argparse.Namespace) -> int:
     return _report(out, figures, args.json, f"doctor: {counted(learn.findings) or 'nothing found wrong'}")
 
 
-def _n_epochs(learn: "Learner", minutes: float | None) -> float:
-    """How many passes fit into so many minutes or, without, suit the data."""
+def _budget(learn: "Learner", minutes: float | None) -> tuple[float, float | None]:
+    """How many passes fit into so many minutes or, without, suit the data; and the seconds for them, where they are limited."""
     rule = learn.transfer.n_epochs or learn.dls.n_epochs
     limit = learn.dls.minutes if minutes is None else minutes
     if limit is None:
         assert rule is not None  # every modality has one
-        return rule
+        return rule, None
     from tipsai.experiment.budget import epochs_within
 
-    n_epochs = epochs_within(learn, limit)
+    n_epochs, seconds = epochs_within(learn, limit)
     if minutes is None and rule is not None and rule < n_epochs:
-        return rule
+        return rule, seconds
     if n_epochs > learn.dls.most_epochs:
         log.info("%g epochs, in less time: more passes over so little would learn it by heart", learn.dls.most_epochs)
-        return learn.dls.most_epochs
+        return learn.dls.most_epochs, seconds
     n_steps = round(n_epochs * len(learn.dls.train or ()))
     log.info("%.4g minutes are enough for %.4g epochs (%d steps)", limit, n_epochs, n_steps)
-    return n_epochs
+    return n_epochs, seconds
 
 
 def _report(out: Path, figures: dict[str, float], as_json: bool, doctor: str = "") -> int:

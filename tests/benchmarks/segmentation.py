@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from tipsai import TimeLimit
 from tipsai.experiment.budget import epochs_within
 from tipsai.metrics import Overlap
 from tipsai.vision import ImageDataLoaders, vision_learner
@@ -145,7 +146,8 @@ def train_tipsai(x, y, seconds, seed):
     begin = time.perf_counter()
     dls = ImageDataLoaders.from_arrays((x, y), 0, task="segmentation", seed=seed)
     learn = vision_learner(dls, seed=seed, device="cpu")
-    learn.fit_one_cycle(epochs_within(learn, (seconds - time.perf_counter() + begin) / 60), progress=False)
+    budget = epochs_within(learn, (seconds - time.perf_counter() + begin) / 60)
+    learn.fit_one_cycle(budget.n_epochs, callbacks=[TimeLimit(budget.seconds)], progress=False)
     return learn, time.perf_counter() - begin
 
 

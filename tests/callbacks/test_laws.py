@@ -25,6 +25,7 @@ MAKERS = {
     "Recorder": lambda folder: callbacks.Recorder(),
     "Scheduler": lambda folder: Scheduler(schedule.one_cycle(), [0.01]),
     "TensorBoardLogger": lambda folder: callbacks.TensorBoardLogger(folder / "board"),
+    "TimeLimit": lambda folder: callbacks.TimeLimit(1e6),
 }
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_state_dict_hooks")
 

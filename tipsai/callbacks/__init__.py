@@ -9,6 +9,7 @@ from tipsai.callbacks.monitor import EarlyStopping, KeepBest
 from tipsai.callbacks.progress import Progress
 from tipsai.callbacks.recorder import Recorder
 from tipsai.callbacks.scheduler import Scheduler
+from tipsai.callbacks.time_limit import TimeLimit
 
 __all__ = [
     "EMA",
@@ -23,4 +24,5 @@ __all__ = [
     "Recorder",
     "Scheduler",
     "TensorBoardLogger",
+    "TimeLimit",
 ]

@@ -54,15 +54,16 @@ class Progress(Callback):
 class Lines:
     """For files and pipes: one line an epoch, no control characters."""
 
-    def open(self, st: TrainState) -> None:
-        self.total = st.first_epoch + st.n_epochs
+    def open(self, st: TrainState) -> None: ...
 
     def step(self, st: TrainState) -> None: ...
 
     def row(self, st: TrainState, cells: dict[str, str]) -> None:
         epoch = cells.pop("epoch")
         sys.stderr.write(
-            f"epoch {epoch}/{self.total}  " + "  ".join(f"{name} {value}" for name, value in cells.items()) + "\n"
+            f"epoch {epoch}/{st.first_epoch + st.n_epochs}  "
+            + "  ".join(f"{name} {value}" for name, value in cells.items())
+            + "\n"
         )
         sys.stderr.flush()
 
@@ -96,6 +97,7 @@ class Terminal:
             self.header = list(cells)
             self.outer.write("  ".join(f"{name:>9}" for name in self.header), file=sys.stderr)
         self.outer.write("  ".join(f"{cells[name]:>{max(9, len(name))}}" for name in self.header), file=sys.stderr)
+        self.outer.total = st.n_epochs  # fewer by now where time is short
         self.outer.update(1)
         self.inner.reset()
 

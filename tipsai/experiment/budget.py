@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from tipsai import optim
 from tipsai.core import memory, modes, rng
@@ -18,8 +19,15 @@ WARMUP_STEPS = 10  # at most, not timed: the first steps allocate memory and cho
 OTHER = 1.05  # the time of a step over that of what is measured of it
 
 
-def epochs_within(learn: Learner, minutes: float) -> float:
-    """The number of epochs, a fraction included, that training can take in so many minutes.
+class Budget(NamedTuple):
+    """What training may take."""
+
+    n_epochs: float  # a fraction included
+    seconds: float  # for them, validations included; what callbacks.TimeLimit keeps to
+
+
+def epochs_within(learn: Learner, minutes: float) -> Budget:
+    """How many epochs training can take in so many minutes, by the pace that it has now.
 
     Steps are timed for at most 3% of the budget (between half a second and ten), and one validation. The model, its
     optimizer and the generators are left as they were.
@@ -38,7 +46,7 @@ def epochs_within(learn: Learner, minutes: float) -> float:
     n_steps = len(learn.dls.train or ())
     per_epoch = a_step * n_steps + time.perf_counter() - start
     left = max(seconds - (time.perf_counter() - began), 0.0)
-    return max(left / per_epoch, 1 / n_steps)
+    return Budget(max(left / per_epoch, 1 / n_steps), max(left, a_step))
 
 
 def seconds_a_step(learn: Learner, measuring: float) -> float:

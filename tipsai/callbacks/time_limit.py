@@ -1,0 +1,75 @@
+"""A fit that ends in time although its steps take longer than was thought: its schedule is drawn in, not cut off."""
+
+import logging
+import math
+import time
+from collections import deque
+from typing import Any
+
+from tipsai.core.callback import Callback
+from tipsai.core.errors import require_positive
+from tipsai.core.state import TrainState
+
+log = logging.getLogger("tipsai")
+LOOK_EVERY = 0.01  # of the limit
+WINDOW = 25  # looks, a quarter of the limit: a pause of seconds hardly counts, a machine that slows for good does
+TOLERANCE = 0.02  # a fit that is late by less stays as it was planned
+
+
+class TimeLimit(Callback):
+    """Shortens a fit, schedule and all, where the planned steps would take longer than the limit.
+
+    Laptops slow once they are warm, and other programs start. Rates and momentum are functions of progress, so they come
+    to their end in the steps that are left. A fit that keeps its pace is left alone, bit for bit. Where a machine recovers,
+    steps come back, but never more than were planned.
+
+    Args:
+        seconds: wall time of the fit, validations included; of a fit that is resumed, what it took before counts.
+
+    Raises:
+        SettingError: the limit is not above zero.
+    """
+
+    order = -60  # before all that looks at the number of steps
+
+    def __init__(self, seconds: float) -> None:
+        require_positive("seconds", seconds)
+        self.seconds = seconds
+        self.n_steps = 0  # that the fit was left with; 0: not looked at yet
+
+    def before_fit(self, st: TrainState) -> None:
+        self.planned, self.told = st.n_steps, False
+        self.began = self.looked = time.perf_counter()
+        self.looks: deque[tuple[float, int]] = deque(maxlen=WINDOW)
+        self._set(st, (st.step and self.n_steps) or self.planned)  # the former in a fit that goes on
+
+    def after_step(self, st: TrainState) -> None:
+        now = time.perf_counter()
+        if now - self.looked < LOOK_EVERY * self.seconds or st.step >= st.n_steps:
+            return
+        self.looked = now
+        self.looks.append((now, st.step))
+        (since, first), n_done = self.looks[0], st.step
+        if n_done == first:
+            return  # the first look: until then kernels were chosen and memory was got
+        left = self.seconds - st.seconds - (now - self.began)
+        fitting = math.floor(n_done + left * (n_done - first) / (now - since))
+        if fitting >= (1 - TOLERANCE) * self.planned:
+            self._set(st, self.planned)
+            return
+        if not self.told:
+            fit = max(fitting, n_done)
+            log.info("steps take longer than was planned: some %d of %d fit into the time", fit, self.planned)
+            self.told = True
+        # At most half of what is left goes at a look, so that rates come down even where the time is long over.
+        self._set(st, max(fitting, n_done + math.ceil((st.n_steps - n_done) / 2)))
+
+    def _set(self, st: TrainState, n_steps: int) -> None:
+        self.n_steps = st.n_steps = n_steps
+        st.n_epochs = -(-n_steps // st.steps_per_epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"n_steps": self.n_steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.n_steps = state["n_steps"]
