@@ -30,7 +30,7 @@ class TimeLimit(Callback):
         SettingError: the limit is not above zero.
     """
 
-    order = -60  # before all that looks at the number of steps
+    order = 40  # after MixUp, which asks the plan whether the fit is long; before Progress, which shows what is left
 
     def __init__(self, seconds: float) -> None:
         require_positive("seconds", seconds)
