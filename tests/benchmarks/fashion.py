@@ -85,9 +85,9 @@ def main() -> None:
             print(
                 f"{n_epochs} epochs, seed {seed}: {plain[-1]:.4f}, tta {tta[-1]:.4f}, {seconds[-1]:.0f} s", flush=True
             )
-        spread = statistics.stdev(plain) if len(plain) > 1 else math.nan
+        spread = f" ± {statistics.stdev(plain):.4f}" if len(plain) > 1 else ""
         print(
-            f"{n_epochs} epochs: test accuracy {statistics.mean(plain):.4f} ± {spread:.4f}, "
+            f"{n_epochs} epochs: test accuracy {statistics.mean(plain):.4f}{spread}, "
             f"with test-time augmentation {statistics.mean(tta):.4f}, {statistics.mean(seconds):.0f} s",
             flush=True,
         )
