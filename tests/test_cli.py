@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 import types
 
 import numpy as np
@@ -186,6 +187,14 @@ def test_resume_needs_out(capsys):
 def test_minutes_are_kept_and_the_steps_stored(capsys):
     pd.concat([FRAME] * 60).to_csv("train.csv", index=False)
     keeps_the_minutes(TRAIN, capsys)
+
+
+def test_minutes_are_those_of_the_command(monkeypatch, folder):
+    """What is done before training counts; where it took all the time, half of it is left for training."""
+    pd.concat([FRAME] * 60).to_csv("train.csv", index=False)
+    monkeypatch.setattr(cli, "time", types.SimpleNamespace(perf_counter=lambda: time.perf_counter() - 100))
+    assert cli.main([*TRAIN, "--minutes", "0.1", "--out", "run"]) == 0
+    assert json.loads((folder / "run" / "config.json").read_text())["seconds"] == pytest.approx(3)
 
 
 def test_minutes_are_kept_where_steps_take_longer_than_when_they_were_timed(monkeypatch, folder, capsys):

@@ -8,6 +8,7 @@ import logging
 import os
 import shlex
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,9 @@ TASKS = ("classification", "regression", "multilabel", "segmentation")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit status: 0, 1 where a check found an error, 2 for a user's mistake, 130 after Ctrl-C."""
+    began = time.perf_counter()
     args = _parser().parse_args(argv)
+    args.began = began
     args.command_line = shlex.join(["tipsai", *(sys.argv[1:] if argv is None else argv)])
     try:
         with _log_to_stderr():
@@ -85,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         "--minutes",
         type=float,
         metavar="M",
-        help="fit the schedule into so much time; 2.5 for a language model by default",
+        help="the time that the command may take: the schedule fits into it; by default 2.5 of training for a language model",
     )
     train.add_argument("--out", metavar="DIR", help="by default runs/<data>-<date>-<time>")
     train.add_argument("--resume", action="store_true", help="go on with the interrupted run in --out")
@@ -200,15 +203,17 @@ def _train(args: argparse.Namespace) -> int:
 
         config["seed"] = rng.draw_seed()  # before the split, which must be the same when the run is resumed
     learn = faces.face(faces.of_data(config)).learner(config)
-    if not config.get("n_epochs"):
-        asked = config["epochs"]
-        config["n_epochs"], config["seconds"] = (asked, None) if asked else _budget(learn, config["minutes"])
-    config["n_steps"] = max(1, round(config["n_epochs"] * len(learn.dls.train or ())))
     learn.doctor.silence(args.silent or ())
-    run_folder.write_json(out / "config.json", config)
     # What was wrong with the data was said when they were read, and is not said again.
     if args.check and not args.resume:
         tell(finding for finding in learn.check() if finding not in learn.dls.findings)
+    if not config.get("n_epochs"):
+        asked = config["epochs"]
+        config["n_epochs"], config["seconds"] = (
+            (asked, None) if asked else _budget(learn, config["minutes"], args.began)
+        )
+    config["n_steps"] = max(1, round(config["n_epochs"] * len(learn.dls.train or ())))
+    run_folder.write_json(out / "config.json", config)
     fit = learn.fit_one_cycle if learn.transfer.probe is None else learn.fine_tune
     limit = [TimeLimit(config["seconds"])] if config.get("seconds") else []
     fit(config["n_epochs"], callbacks=limit, checkpoint=out / "checkpoint.tips", resume=args.resume)
@@ -227,8 +232,11 @@ def _train(args: argparse.Namespace) -> int:
     return _report(out, figures, args.json, f"doctor: {counted(learn.findings) or 'nothing found wrong'}")
 
 
-def _budget(learn: "Learner", minutes: float | None) -> tuple[float, float | None]:
-    """How many passes fit into so many minutes or, without, suit the data; and the seconds for them, where they are limited."""
+def _budget(learn: "Learner", minutes: float | None, began: float) -> tuple[float, float | None]:
+    """How many passes fit into so many minutes or, without, suit the data; and the seconds for them, where they are limited.
+
+    The user's minutes are the command's, from when it began; those that a kind of data has by default are training's.
+    """
     rule = learn.transfer.n_epochs or learn.dls.n_epochs
     limit = learn.dls.minutes if minutes is None else minutes
     if limit is None:
@@ -236,7 +244,7 @@ def _budget(learn: "Learner", minutes: float | None) -> tuple[float, float | Non
         return rule, None
     from tipsai.experiment.budget import epochs_within
 
-    n_epochs, seconds = epochs_within(learn, limit)
+    n_epochs, seconds = epochs_within(learn, limit, None if minutes is None else began)
     if minutes is None and rule is not None and rule < n_epochs:
         return rule, seconds
     if n_epochs > learn.dls.most_epochs:

@@ -11,12 +11,13 @@ from tipsai.core.callback import bind, fire, fire_all
 from tipsai.core.errors import require_positive
 from tipsai.core.state import Batch, TrainState
 from tipsai.core.step import Step
-from tipsai.learner import Learner
+from tipsai.learner import TRAIN_SAMPLE, Learner
 
 NO_EVENTS = bind(())
 EPOCHS = 1000  # of the fit whose stages are timed: enough to begin each where it would
 WARMUP_STEPS = 10  # at most, not timed: the first steps allocate memory and choose kernels
 OTHER = 1.05  # the time of a step over that of what is measured of it
+JUDGED_AFTERWARDS = 2  # the validation items, by a report that follows training: its figures, and its worst examples
 
 
 class Budget(NamedTuple):
@@ -26,7 +27,7 @@ class Budget(NamedTuple):
     seconds: float  # for them, validations included; what callbacks.TimeLimit keeps to
 
 
-def epochs_within(learn: Learner, minutes: float) -> Budget:
+def epochs_within(learn: Learner, minutes: float, since: float | None = None) -> Budget:
     """How many epochs training can take in so many minutes, by the pace that it has now.
 
     Steps are timed for at most 3% of the budget (between half a second and ten), and one validation. The model, its
@@ -35,18 +36,31 @@ def epochs_within(learn: Learner, minutes: float) -> Budget:
     Args:
         learn: ready to fit.
         minutes: of wall time, this measurement and validations included.
+        since: the time.perf_counter() from which the minutes count, where they are a whole run's: what has gone by is taken off,
+            and so is what judging the model afterwards will take (a sample of the training items, the validation and the
+            test items). Training has half of the minutes at least.
     """
     require_positive("minutes", minutes)
-    began = time.perf_counter()
+    began = time.perf_counter() if since is None else since
     seconds = minutes * 60
     a_step = seconds_a_step(learn, min(10.0, max(0.5, 0.03 * seconds)))
     start = time.perf_counter()
     if learn.dls.valid is not None:
         learn.validate()
+    a_validation = time.perf_counter() - start
     n_steps = len(learn.dls.train or ())
-    per_epoch = a_step * n_steps + time.perf_counter() - start
-    left = max(seconds - (time.perf_counter() - began), 0.0)
-    return Budget(max(left / per_epoch, 1 / n_steps), max(left, a_step))
+    left = seconds - (time.perf_counter() - began)
+    if since is not None:
+        left = max(left - _judging(learn, a_step, a_validation), seconds / 2)
+    return Budget(max(left / (a_step * n_steps + a_validation), 1 / n_steps), max(left, a_step))
+
+
+def _judging(learn: Learner, a_step: float, a_validation: float) -> float:
+    """Seconds that a trained model's figures and report will take, by what a validation takes or, without one, a step."""
+    train, valid, test = learn.dls.train, learn.dls.valid, learn.dls.test
+    a_batch = a_validation / len(valid) if valid is not None else a_step / 3  # a step goes back and forth
+    n_sample = min(len(train or ()), TRAIN_SAMPLE / learn.dls.bs)
+    return a_batch * (n_sample + JUDGED_AFTERWARDS * len(valid or ()) + len(test or ()))
 
 
 def seconds_a_step(learn: Learner, measuring: float) -> float:
