@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tipsai.learner import Learner
 
 log = logging.getLogger("tipsai")
+LONGEST = 2.0  # times the planned steps that a fit with a time limit may take, where they were timed while the machine was slow
 INTERRUPTED_STATUS = 130  # 128 + SIGINT, as shells have it
 TASKS = ("classification", "regression", "multilabel", "segmentation")
 
@@ -209,13 +210,11 @@ def _train(args: argparse.Namespace) -> int:
         tell(finding for finding in learn.check() if finding not in learn.dls.findings)
     if not config.get("n_epochs"):
         asked = config["epochs"]
-        config["n_epochs"], config["seconds"] = (
-            (asked, None) if asked else _budget(learn, config["minutes"], args.began)
-        )
+        config |= {"n_epochs": asked} if asked else _budget(learn, config["minutes"], args.began)
     config["n_steps"] = max(1, round(config["n_epochs"] * len(learn.dls.train or ())))
     run_folder.write_json(out / "config.json", config)
     fit = learn.fit_one_cycle if learn.transfer.probe is None else learn.fine_tune
-    limit = [TimeLimit(config["seconds"])] if config.get("seconds") else []
+    limit = [TimeLimit(config["seconds"], config.get("longest", 1.0))] if config.get("seconds") else []
     fit(config["n_epochs"], callbacks=limit, checkpoint=out / "checkpoint.tips", resume=args.resume)
     if learn.stop_reason == "interrupted":
         log.warning("go on with: the same command, --out %s --resume", out)
@@ -232,27 +231,30 @@ def _train(args: argparse.Namespace) -> int:
     return _report(out, figures, args.json, f"doctor: {counted(learn.findings) or 'nothing found wrong'}")
 
 
-def _budget(learn: "Learner", minutes: float | None, began: float) -> tuple[float, float | None]:
-    """How many passes fit into so many minutes or, without, suit the data; and the seconds for them, where they are limited.
+def _budget(learn: "Learner", minutes: float | None, began: float) -> dict[str, float]:
+    """How many passes fit into so many minutes or, without, suit the data: n_epochs.
 
-    The user's minutes are the command's, from when it began; those that a kind of data has by default are training's.
+    Where the time is limited also the seconds for them, and the longest fit as a multiple of this. The user's minutes are the
+    command's, from when it began; those that a kind of data has by default are training's.
     """
     rule = learn.transfer.n_epochs or learn.dls.n_epochs
     limit = learn.dls.minutes if minutes is None else minutes
     if limit is None:
         assert rule is not None  # every modality has one
-        return rule, None
+        return {"n_epochs": rule}
     from tipsai.experiment.budget import epochs_within
 
-    n_epochs, seconds = epochs_within(learn, limit, None if minutes is None else began)
-    if minutes is None and rule is not None and rule < n_epochs:
-        return rule, seconds
-    if n_epochs > learn.dls.most_epochs:
-        log.info("%g epochs, in less time: more passes over so little would learn it by heart", learn.dls.most_epochs)
-        return learn.dls.most_epochs, seconds
-    n_steps = round(n_epochs * len(learn.dls.train or ()))
-    log.info("%.4g minutes are enough for %.4g epochs (%d steps)", limit, n_epochs, n_steps)
-    return n_epochs, seconds
+    fitting, seconds = epochs_within(learn, limit, None if minutes is None else began)
+    most = learn.dls.most_epochs
+    if minutes is None and rule is not None:
+        most = min(most, rule)
+    n_epochs = min(fitting, most)
+    if n_epochs == learn.dls.most_epochs:
+        log.info("%g epochs, in less time: more passes over so little would learn it by heart", n_epochs)
+    elif n_epochs == fitting:
+        n_steps = round(n_epochs * len(learn.dls.train or ()))
+        log.info("%.4g minutes are enough for %.4g epochs (%d steps)", limit, n_epochs, n_steps)
+    return {"n_epochs": n_epochs, "seconds": seconds, "longest": min(LONGEST, most / n_epochs)}
 
 
 def _report(out: Path, figures: dict[str, float], as_json: bool, doctor: str = "") -> int:

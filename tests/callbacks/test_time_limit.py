@@ -33,12 +33,12 @@ class Clock(Callback):
         self.now += self.pace(st.step)
 
 
-def timed(pace, **options):
+def timed(pace, longest=1.0, **options):
     """A fit of PLANNED steps at a pace: the learner, the seconds it took, and its last rate as a share of the peak."""
     clock, learn = Clock(pace), learner()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(time_limit, "time", clock)
-        learn.fit_one_cycle(EPOCHS, callbacks=[clock, TimeLimit(LIMIT)], **{"progress": False} | options)
+        learn.fit_one_cycle(EPOCHS, callbacks=[clock, TimeLimit(LIMIT, longest)], **{"progress": False} | options)
     return learn, clock.now, learn.recorder.lrs[-1] / learn.lr
 
 
@@ -55,6 +55,28 @@ def test_a_fit_that_keeps_its_pace_is_left_alone_bit_for_bit():
 def test_slower_steps_are_fewer_and_the_schedule_ends_with_them(pace):
     learn, seconds, rate = timed(lambda step: pace)
     assert 0.9 * LIMIT - 2 * pace < seconds < 1.03 * LIMIT + 2 * pace and rate == pytest.approx(1e-5)
+
+
+@given(st.floats(0.3, 0.97), st.floats(1.0, 4.0))
+@settings(max_examples=25, deadline=None)
+def test_faster_steps_are_more_where_the_fit_may_be_longer(pace, longest):
+    learn, seconds, rate = timed(lambda step: pace, longest)
+    fitting = min(LIMIT / pace, longest * PLANNED)
+    assert learn.n_steps == pytest.approx(fitting, rel=time_limit.TOLERANCE, abs=2) and rate == pytest.approx(1e-5)
+    assert seconds < 1.01 * LIMIT
+
+
+def test_a_machine_that_is_fast_and_then_slows_is_in_time():
+    learn, seconds, rate = timed(lambda step: 0.5 if step < 200 else 1.5, longest=2.0)
+    assert 0.97 * LIMIT < seconds < 1.03 * LIMIT and rate == pytest.approx(1e-5)
+    assert learn.n_steps == pytest.approx(333, abs=6)
+
+
+def test_a_fit_that_may_be_longer_is_left_alone_where_it_keeps_its_pace():
+    plain = learner()
+    plain.fit_one_cycle(EPOCHS, progress=False)
+    learn, _, _ = timed(lambda step: 0.985, longest=2.0)
+    assert learn.n_steps == PLANNED and same(copied(learn.model), copied(plain.model))
 
 
 def test_a_machine_that_slows_meanwhile_is_in_time(capsys, caplog):
@@ -101,3 +123,9 @@ def test_a_resumed_fit_goes_on_with_the_steps_that_were_left(tmp_path):
 def test_a_limit_that_is_none_is_refused(seconds):
     with pytest.raises(SettingError, match="seconds"):
         TimeLimit(seconds)
+
+
+@pytest.mark.parametrize("longest", [0, 0.9, float("inf"), "long"])
+def test_a_fit_that_must_be_shorter_than_planned_is_refused(longest):
+    with pytest.raises(SettingError, match="longest"):
+        TimeLimit(1.0, longest)

@@ -1,4 +1,4 @@
-"""A fit that ends in time although its steps take longer than was thought: its schedule is drawn in, not cut off."""
+"""A fit that ends in time although its steps take longer, or less, than was thought: its schedule is drawn in or out, not cut off."""
 
 import logging
 import math
@@ -7,13 +7,13 @@ from collections import deque
 from typing import Any
 
 from tipsai.core.callback import Callback
-from tipsai.core.errors import require_positive
+from tipsai.core.errors import SettingError, require_positive
 from tipsai.core.state import TrainState
 
 log = logging.getLogger("tipsai")
 LOOK_EVERY = 0.01  # of the limit
 WINDOW = 25  # looks, a quarter of the limit: a pause of seconds hardly counts, a machine that slows for good does
-TOLERANCE = 0.02  # a fit that is late by less stays as it was planned
+TOLERANCE = 0.02  # a fit that is late, or early, by less stays as it was planned
 
 
 class TimeLimit(Callback):
@@ -21,20 +21,24 @@ class TimeLimit(Callback):
 
     Laptops slow once they are warm, and other programs start. Rates and momentum are functions of progress, so they come
     to their end in the steps that are left. A fit that keeps its pace is left alone, bit for bit. Where a machine recovers,
-    steps come back, but never more than were planned.
+    steps come back.
 
     Args:
         seconds: wall time of the fit, validations included; of a fit that is resumed, what it took before counts.
+        longest: steps at most, as a multiple of the planned ones: above 1, the time is used where steps turn out faster.
 
     Raises:
-        SettingError: the limit is not above zero.
+        SettingError: the limit is not above zero, or the longest fit is shorter than the planned one.
     """
 
     order = 40  # after MixUp, which asks the plan whether the fit is long; before Progress, which shows what is left
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, longest: float = 1.0) -> None:
         require_positive("seconds", seconds)
-        self.seconds = seconds
+        require_positive("longest", longest)
+        if longest < 1:
+            raise SettingError(f"longest is {longest:g}; expected a multiple of the planned steps of at least 1.")
+        self.seconds, self.longest = seconds, longest
         self.n_steps = 0  # that the fit was left with; 0: not looked at yet
 
     def before_fit(self, st: TrainState) -> None:
@@ -54,8 +58,12 @@ class TimeLimit(Callback):
             return  # the first look: until then kernels were chosen and memory was got
         left = self.seconds - st.seconds - (now - self.began)
         fitting = math.floor(n_done + left * (n_done - first) / (now - since))
-        if fitting >= (1 - TOLERANCE) * self.planned:
+        fitting = min(fitting, math.floor(self.longest * self.planned))
+        if abs(fitting / self.planned - 1) <= TOLERANCE:
             self._set(st, self.planned)
+            return
+        if fitting > self.planned:
+            self._set(st, fitting)
             return
         if not self.told:
             fit = max(fitting, n_done)
