@@ -101,6 +101,32 @@ def test_where_the_time_is_long_over_the_rates_still_come_down():
     assert max(shares[-3:]) < 0.35 and shares[119] > 0.6  # it did not end at a stroke
 
 
+@pytest.mark.parametrize("pause", [20.0, 100.0, 1e5], ids=["just late", "late", "long late"])
+def test_a_longer_fit_that_is_late_all_at_once_does_not_end_at_a_stroke(pause):
+    """At that step more than was planned is done, and so what fits may be less than what is done."""
+    learn, _, rate = timed(lambda step: pause if step == 420 else 0.5, longest=2.0)
+    shares = [lr / learn.lr for lr in learn.recorder.lrs]
+    assert learn.n_steps > 425 and rate == pytest.approx(1e-5)
+    assert max(shares[-3:]) < 0.1 < shares[419]
+
+
+def test_a_longer_fit_that_is_resumed_goes_on_beyond_its_plan(tmp_path):
+    clock = Clock(lambda step: 0.5)
+    how = {"checkpoint": tmp_path / "run.ckpt", "progress": False}
+
+    def fit(learn, ending, **more):
+        learn.fit_one_cycle(EPOCHS, callbacks=[clock, TimeLimit(LIMIT, 2.0), ending], **how, **more)
+        return learn
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time_limit, "time", clock)
+        with pytest.raises(Boom):
+            fit(learner(), At(400, boom), checkpoint_seconds=0)
+        clock.pace = lambda step: 0.0  # no step is looked at any more
+        learn = fit(learner(), At(400, lambda st: None), resume=True)
+    assert learn.n_steps == pytest.approx(600, abs=6)
+
+
 def test_a_resumed_fit_goes_on_with_the_steps_that_were_left(tmp_path):
     clock = Clock(lambda step: 2.0)
     how = {"checkpoint": tmp_path / "run.ckpt", "progress": False}

@@ -97,7 +97,7 @@ class Terminal:
             self.header = list(cells)
             self.outer.write("  ".join(f"{name:>9}" for name in self.header), file=sys.stderr)
         self.outer.write("  ".join(f"{cells[name]:>{max(9, len(name))}}" for name in self.header), file=sys.stderr)
-        self.outer.total = st.n_epochs  # fewer by now where time is short
+        self.outer.total = st.n_epochs  # fewer or more by now where time is limited
         self.outer.update(1)
         self.inner.reset()
 

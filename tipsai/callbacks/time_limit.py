@@ -58,19 +58,15 @@ class TimeLimit(Callback):
             return  # the first look: until then kernels were chosen and memory was got
         left = self.seconds - st.seconds - (now - self.began)
         fitting = math.floor(n_done + left * (n_done - first) / (now - since))
-        fitting = min(fitting, math.floor(self.longest * self.planned))
-        if abs(fitting / self.planned - 1) <= TOLERANCE:
-            self._set(st, self.planned)
-            return
-        if fitting > self.planned:
-            self._set(st, fitting)
-            return
-        if not self.told:
-            fit = max(fitting, n_done)
+        target = min(fitting, math.floor(self.longest * self.planned))
+        if abs(target / self.planned - 1) <= TOLERANCE:
+            target = self.planned
+        elif target < self.planned and not self.told:
+            fit = max(target, n_done)
             log.info("steps take longer than was planned: some %d of %d fit into the time", fit, self.planned)
             self.told = True
         # At most half of what is left goes at a look, so that rates come down even where the time is long over.
-        self._set(st, max(fitting, n_done + math.ceil((st.n_steps - n_done) / 2)))
+        self._set(st, max(target, n_done + math.ceil((st.n_steps - n_done) / 2)))
 
     def _set(self, st: TrainState, n_steps: int) -> None:
         self.n_steps = st.n_steps = n_steps
