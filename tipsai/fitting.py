@@ -15,6 +15,7 @@ from tipsai.callbacks import EMA, Checkpointer, KeepBest, Progress
 from tipsai.callbacks.checkpoint import Stateful
 from tipsai.core import loop, memory, modes, rng
 from tipsai.core.callback import Callback, bind
+from tipsai.core.device import on_one_device
 from tipsai.core.errors import SettingError, require_positive
 from tipsai.core.interrupt import INTERRUPTED, stops_on_interrupt
 from tipsai.core.state import BatchSource, Metric, Row, TrainState
@@ -144,7 +145,8 @@ def run(
                 saver.restore(st, tree)
         began = time.perf_counter()
         try:
-            loop.train(st, source, events, step, validate, fit.accumulate)
+            with on_one_device(st.model, st.device):
+                loop.train(st, source, events, step, validate, fit.accumulate)
         finally:
             st.seconds += time.perf_counter() - began
     if st.stop_reason == INTERRUPTED:

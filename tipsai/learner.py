@@ -126,6 +126,8 @@ class Learner:
         self.precision = resolve_precision(precision, self.device)
         self.opt_spec, self.wd, self.splitter = opt, wd, splitter
         self.compute_loss, self.output = compute_loss, output
+        if isinstance(loss_fn, nn.Module):
+            loss_fn.to(self.device)
         self.loss_fn = losses.as_loss(loss_fn) if loss_fn is not None else self._default_loss()
         self.metrics = _metrics(metrics, self.device)
         brought = dict.fromkeys(check for block in dls.blocks or () for check in block.checks)  # each once

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tipsai import plot
 from tipsai.core import memory, modes, rng
 from tipsai.core.callback import bind
+from tipsai.core.device import on_one_device
 from tipsai.core.errors import SettingError
 from tipsai.core.state import Batch, BatchSource, TrainState
 from tipsai.core.step import Step
@@ -82,7 +83,7 @@ def search(
     curve, events = exponential(start, end), bind(())
     lrs: list[float] = []
     losses: list[float] = []
-    with rng.preserved(), modes.kept(st.model), memory.reused():
+    with rng.preserved(), modes.kept(st.model), memory.reused(), on_one_device(st.model, st.device):
         try:
             rng.seed_everything(rng.derive(st.seed, "lr_find"))
             modes.train(st.model)

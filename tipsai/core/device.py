@@ -1,9 +1,15 @@
 """The device that a run works on."""
 
-import torch
-from torch import Tensor
+import contextlib
+from collections.abc import Iterator
+from typing import Any
 
-from tipsai.core.errors import SettingError
+import torch
+from torch import Tensor, nn
+
+from tipsai.core.errors import SettingError, listing
+
+MIXED = ("same device", "expected device", "should be the same")  # how torch says that tensors of two devices met
 
 
 def pick_device(device: str | torch.device | None) -> torch.device:
@@ -38,3 +44,43 @@ def sent(t: Tensor, device: torch.device | str) -> Tensor:
     if device.type == "cuda" and not t.is_pinned():
         t = t.contiguous().pin_memory()  # what is expanded cannot be pinned
     return t.to(device, non_blocking=True)
+
+
+def left_behind(model: nn.Module, device: torch.device) -> list[str]:
+    """Attributes of a model that hold tensors or layers on another device: those that torch, not knowing of them, did not move."""
+    known = set(model.modules())
+
+    def is_elsewhere(value: Any) -> bool:
+        if isinstance(value, list | tuple | dict):
+            return any(map(is_elsewhere, value.values() if isinstance(value, dict) else value))
+        if isinstance(value, nn.Module):
+            return value not in known and any(t.device.type != device.type for t in value.state_dict().values())
+        return isinstance(value, Tensor) and value.device.type != device.type
+
+    return [
+        f"{name}.{attribute}" if name else attribute
+        for name, module in model.named_modules()
+        for attribute, value in vars(module).items()
+        if not attribute.startswith("_") and is_elsewhere(value)
+    ]
+
+
+@contextlib.contextmanager
+def on_one_device(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """Says what stayed on another device where the model fails because of it.
+
+    Nothing is looked for until it fails: a model may keep such things on purpose, and fetch what it needs.
+
+    Raises:
+        SettingError: tensors of two devices met.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        found = left_behind(model, device) if any(words in str(error) for words in MIXED) else []
+        if not found:
+            raise
+        raise SettingError(
+            f"{listing(found)} did not go to {device} with the model: torch moves only what it knows of. "
+            "Keep layers in nn.ModuleList or nn.ModuleDict, and tensors by self.register_buffer(name, tensor)."
+        ) from error

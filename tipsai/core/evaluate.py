@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tipsai.core import memory, modes
+from tipsai.core.device import on_one_device
 from tipsai.core.errors import DataError, SettingError
 from tipsai.core.state import Batch, ComputeLoss, Loss, Metric, Row
 from tipsai.core.step import autocast
@@ -77,7 +78,8 @@ class Evaluator:
 
 
 def predict_batch(model: nn.Module, batch: Batch, output: Callable[[Any], Any] | None) -> Any:
-    pred = model(*batch.x)
+    with on_one_device(model, batch.x[0].device):
+        pred = model(*batch.x)
     return pred if output is None else output(pred)
 
 
