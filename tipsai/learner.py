@@ -85,10 +85,10 @@ class Learner:
         doctor: what it checks, leaves out, measured and found.
         fits: how each fit was asked for.
         settings: what is in force and why; explain() prints it.
-        pct_start: the share of fit_one_cycle's steps in which the rate rises.
+        pct_start: the share of fit_one_cycle's steps in which the rate rises; a schedule.Rise where it goes by the epochs.
     """
 
-    pct_start = 0.25
+    pct_start: float | schedule.Rise = 0.25
 
     def __init__(
         self,
@@ -187,6 +187,9 @@ class Learner:
             NonFiniteLossError: the loss stopped being finite; the model is back at its last good weights.
         """
         rise = self.pct_start if pct_start is None else pct_start
+        if isinstance(rise, schedule.Rise):
+            n_epochs = self._length(n_epochs)
+            rise = rise.within(n_epochs)
         self._fit(n_epochs, schedule.one_cycle(rise, div, div_final, moms), lr, **options)
 
     def fit_flat_cos(
@@ -270,6 +273,16 @@ class Learner:
         """Trains all layer groups."""
         self.freeze_to(0)
 
+    def _length(self, n_epochs: float | None) -> float:
+        """Passes over the data: those asked for, or by the data's own rule."""
+        n_epochs = self.dls.n_epochs if n_epochs is None else n_epochs
+        if n_epochs is None:
+            raise SettingError(
+                "n_epochs is not given, and this kind of data has no rule for it; say how many passes to make."
+            )
+        require_positive("n_epochs", n_epochs)
+        return n_epochs
+
     def _fit(
         self,
         n_epochs: float | None,
@@ -277,12 +290,7 @@ class Learner:
         lr: float | Sequence[float] | None,
         **options: Unpack[FitOptions],
     ) -> None:
-        n_epochs = self.dls.n_epochs if n_epochs is None else n_epochs
-        if n_epochs is None:
-            raise SettingError(
-                "n_epochs is not given, and this kind of data has no rule for it; say how many passes to make."
-            )
-        require_positive("n_epochs", n_epochs)
+        n_epochs = self._length(n_epochs)
         fit = Fit(**options)
         peaks = optim.rates(self.lr if lr is None else lr, len(self.layer_groups))
         source = self.dls.feed("train", self.device)
@@ -690,7 +698,7 @@ class Learner:
         note("opt", self.opt_spec, "adamw", "TR11")
         note("wd", self.wd, 0.01, "TR11; not on biases, norms, embeddings")
         note("precision", self.precision, self.precision if precision == "auto" else "auto", "TR04")
-        cycle = f"fit_one_cycle: cosine, warm-up {self.pct_start:.0%}, momentum 0.95-0.85-0.95"
+        cycle = schedule.in_words(self.pct_start)
         note("schedule", cycle, cycle, "TR07")
         note("clip", 1.0, 1.0, "TR12; global norm")
         note("bs", self.dls.bs, self.dls.base_bs or self.dls.bs, "TR06")

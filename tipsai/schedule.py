@@ -80,6 +80,27 @@ class Schedule:
     momentum: Curve | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Rise:
+    """The share of a 1cycle's steps in which the rate rises, by the length of the fit.
+
+    Attributes:
+        usual: the share.
+        short: in fits of fewer than `below` epochs.
+        below: epochs.
+    """
+
+    usual: float
+    short: float
+    below: int
+
+    def within(self, n_epochs: float) -> float:
+        return self.short if n_epochs < self.below else self.usual
+
+    def __str__(self) -> str:
+        return f"{self.usual:.0%} ({self.short:.0%} of fewer than {self.below} epochs)"
+
+
 def flat() -> Schedule:
     """The peak rate throughout."""
     return Schedule("constant", constant())
@@ -102,6 +123,13 @@ def one_cycle(
         return Schedule("one_cycle", lr)
     high, low, end = momentums
     return Schedule("one_cycle", lr, join((warmup_share, cosine(high, low)), (1 - warmup_share, cosine(low, end))))
+
+
+def in_words(rise: float | Rise) -> str:
+    """What fit_one_cycle does by default, where the rate rises in this share of the steps."""
+    return (
+        f"fit_one_cycle: cosine, warm-up {rise if isinstance(rise, Rise) else f'{rise:.0%}'}, momentum 0.95-0.85-0.95"
+    )
 
 
 def flat_cos(flat_share: float = 0.75, div_final: float = 1e5) -> Schedule:

@@ -42,6 +42,8 @@ ALTERNATIVES = {
     "decay 1": {"wd": 1.0},
     "growing": {"progressive": True},
     "shift 1/8": {"aug": Augmentation.small(translate=1 / 8)},
+    "rise of a quarter": {"fit": {"pct_start": 0.25}},
+    "rise of a twentieth": {"fit": {"pct_start": 0.05}},
     "no shift": {"aug": Augmentation.small(translate=0.0)},
     "erase 0.5": {"aug": Augmentation.small(erase=0.5)},
 }
@@ -62,12 +64,13 @@ def cifar() -> tuple[np.ndarray, np.ndarray]:
 
 def accuracy(x: np.ndarray, y: np.ndarray, n: int, n_epochs: int, seed: int, options: dict) -> float:
     options = dict(options)
+    fit = options.pop("fit", {})
     picked = np.random.default_rng(seed).permutation(len(y) - HELD_OUT)[:n]
     dls = ImageDataLoaders.from_arrays(
         (x[picked], y[picked]), (x[-HELD_OUT:], y[-HELD_OUT:]), aug=options.pop("aug", "auto")
     )
     learn = vision_learner(dls, metrics=["accuracy"], seed=seed, **options)
-    learn.fit_one_cycle(n_epochs, progress=False)
+    learn.fit_one_cycle(n_epochs, progress=False, **fit)
     return learn.history[-1]["valid_accuracy"]
 
 

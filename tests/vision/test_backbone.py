@@ -43,6 +43,20 @@ def check(arch, side=64):
     json.dumps(model.arguments)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_gradient_of_maps_has_their_layout(layout):
+    """What comes before the head once got gradients of the other layout, and every layer up to a convolution was slower."""
+    x_bchw = torch.randn(5, 6, 3, 4).to(memory_format=layout).requires_grad_()
+    seen = []
+    maps = x_bchw * 1.0
+    maps.register_hook(seen.append)
+    pooled = build(nn.Conv2d(3, 6, 3), 2, cut="").head[:2](maps)
+    assert torch.allclose(pooled, x_bchw.mean((2, 3)))
+    pooled.square().sum().backward()
+    assert seen[0].is_contiguous(memory_format=layout)
+    assert torch.allclose(seen[0], (2 * pooled / 12)[:, :, None, None].expand_as(maps))
+
+
 @pytest.mark.parametrize(
     "arch", ["resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5", "squeezenet1_1", "mnasnet0_5"]
 )

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tipsai.schedule import Rise
 from tipsai.vision.view import SMALL_SIDE
 
 SMALL = SMALL_SIDE  # pictures up to this side behave differently (DA03), and are kept at their own size
@@ -21,6 +22,8 @@ LEAST_BASE_BS = 64  # and at least, for AdamW; where pictures are so few that ba
 MANY = 32_768  # small pictures, of which batches of 256 gave better models in less time
 NARROWEST = 32  # where time is short
 PASSES = 8  # over the pictures that are worth a narrower network; tests/benchmarks/cifar.py --shapes compares
+RISE = Rise(0.25, short=0.1, below=10)  # of the built-in network's rate from scratch: chosen by ablation
+STEM_LEARNS = 0.3  # share of such short fits in which the bias of the first layer learns
 DROPOUT = 0.2  # before the last layer
 UNET_WIDTH = 32  # of the built-in network under a U-net, whose decoder works at the picture's full size
 UNET_LR = 3.0  # factor of the rate of Muon for a U-net from scratch

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from tipsai import schedule
 from tipsai.artifact import Builder
 from tipsai.callbacks import CutMix, MixUp
 from tipsai.core import rng
@@ -26,6 +27,7 @@ from tipsai.vision.data import ImageDataLoaders
 from tipsai.vision.models import SmallResNet
 from tipsai.vision.probe import fit_head
 from tipsai.vision.progressive import Progressive
+from tipsai.vision.stem import EarlyStem
 
 log = logging.getLogger("tipsai")
 
@@ -152,6 +154,10 @@ def vision_learner(
         precision="bf16" if bf16 else precision,
         **options,
     )
+    if arch == "small_resnet" and not trained:
+        learn.callbacks.append(EarlyStem(defaults.STEM_LEARNS, defaults.RISE.below))
+        if chosen["opt"] == "muon":
+            learn.pct_start = defaults.RISE
     if chosen["progressive"]:
         learn.callbacks.append(Progressive(lambda: learn.dls.augment))  # type: ignore[attr-defined]
     if trained:
@@ -174,6 +180,8 @@ def vision_learner(
     if usual_lr is not None:
         note("lr", learn.lr, usual_lr, rule)
     note("wd", learn.wd, usual_wd, "TR11")
+    cycle = schedule.in_words(learn.pct_start)
+    note("schedule", cycle, cycle, "TR07")
     learn.settings.update(settings)
     note("aug", dls.aug, dls.aug, "DA17")
     return learn
