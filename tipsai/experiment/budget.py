@@ -16,6 +16,7 @@ from tipsai.learner import TRAIN_SAMPLE, Learner
 NO_EVENTS = bind(())
 EPOCHS = 1000  # of the fit whose stages are timed: enough to begin each where it would
 WARMUP_STEPS = 10  # at most, not timed: the first steps allocate memory and choose kernels
+MEASURED = 3.0  # seconds at most in which steps are timed; as long may be spent warming up, and TimeLimit mends what was misjudged
 OTHER = 1.05  # the time of a step over that of what is measured of it
 JUDGED_AFTERWARDS = 2  # the validation items, by a report that follows training: its figures, and its worst examples
 
@@ -30,7 +31,7 @@ class Budget(NamedTuple):
 def epochs_within(learn: Learner, minutes: float, since: float | None = None) -> Budget:
     """How many epochs training can take in so many minutes, by the pace that it has now.
 
-    Steps are timed for at most 3% of the budget (between half a second and ten), and one validation. The model, its
+    Steps are timed for at most 3% of the budget (between half a second and three), and one validation. The model, its
     optimizer and the generators are left as they were.
 
     Args:
@@ -43,7 +44,7 @@ def epochs_within(learn: Learner, minutes: float, since: float | None = None) ->
     require_positive("minutes", minutes)
     began = time.perf_counter() if since is None else since
     seconds = minutes * 60
-    a_step = seconds_a_step(learn, min(10.0, max(0.5, 0.03 * seconds)))
+    a_step = seconds_a_step(learn, min(MEASURED, max(0.5, 0.03 * seconds)))
     start = time.perf_counter()
     if learn.dls.valid is not None:
         learn.validate()
