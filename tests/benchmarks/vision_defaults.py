@@ -42,10 +42,10 @@ ALTERNATIVES = {
     "decay 1": {"wd": 1.0},
     "growing": {"progressive": True},
     "shift 1/8": {"aug": Augmentation.small(translate=1 / 8)},
-    "rise of a quarter": {"fit": {"pct_start": 0.25}},
-    "rise of a twentieth": {"fit": {"pct_start": 0.05}},
     "no shift": {"aug": Augmentation.small(translate=0.0)},
     "erase 0.5": {"aug": Augmentation.small(erase=0.5)},
+    "rise of a quarter": {"fit": {"pct_start": 0.25}},
+    "rise of a twentieth": {"fit": {"pct_start": 0.05}},
 }
 
 

@@ -52,6 +52,26 @@ def test_it_learns_in_the_first_epochs_of_a_short_fit():
     assert bias_of(learn).requires_grad
 
 
+def test_it_learns_in_a_fit_of_one_epoch():
+    """A share of one epoch was rounded to none."""
+    learn = made()
+    learn.fit_one_cycle(1, progress=False)
+    assert learn.callbacks[0].reached == [True] and learn.callbacks[0].seen[0].abs().sum() > 0
+
+
+def test_a_fit_that_is_lengthened_does_not_let_it_learn_again():
+    def lengthen(self, st):
+        if st.epoch == 4:
+            st.n_epochs = 30
+
+    learn = made()
+    with pytest.raises(ZeroDivisionError):  # the loop's own length stays, and is not of interest here
+        breaks = {"order": -1, "before_epoch": lengthen, "after_step": lambda self, st: 1 / 0 if st.epoch > 5 else None}
+        learn.fit(7, callbacks=[type("Longer", (Callback,), breaks)()], progress=False)
+    assert learn.callbacks[0].reached == [True] * 2 + [False] * (len(learn.callbacks[0].reached) - 2)
+    assert not learn.callbacks[0].asked
+
+
 def test_longer_fits_let_it_learn_throughout():
     learn = made()
     learn.fit(10, progress=False)

@@ -158,6 +158,8 @@ def vision_learner(
         learn.callbacks.append(EarlyStem(defaults.STEM_LEARNS, defaults.RISE.below))
         if chosen["opt"] == "muon":
             learn.pct_start = defaults.RISE
+            cycle = schedule.in_words(learn.pct_start)
+            learn.settings.note("schedule", cycle, cycle, "TR07; chosen by ablation")
     if chosen["progressive"]:
         learn.callbacks.append(Progressive(lambda: learn.dls.augment))  # type: ignore[attr-defined]
     if trained:
@@ -180,8 +182,6 @@ def vision_learner(
     if usual_lr is not None:
         note("lr", learn.lr, usual_lr, rule)
     note("wd", learn.wd, usual_wd, "TR11")
-    cycle = schedule.in_words(learn.pct_start)
-    note("schedule", cycle, cycle, "TR07")
     learn.settings.update(settings)
     note("aug", dls.aug, dls.aug, "DA17")
     return learn

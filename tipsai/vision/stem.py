@@ -13,10 +13,10 @@ class EarlyStem(Callback):
     """Lets the first layer's bias learn in the first epochs of a short fit only.
 
     It is all that learns there, and no gradient need come down to it afterwards: a fifteenth of a step's time. Longer fits are
-    left alone.
+    left alone. So are the steps by which a budget is reckoned, which are those of a long fit: TimeLimit uses what is saved.
 
     Args:
-        share: of the epochs in which it learns.
+        share: of the epochs in which it learns, the first one always.
         below: epochs; fits of so many and more are left alone.
 
     Source: Jordan 2404.00498, section 3.2, where it learns for 3 epochs.
@@ -36,8 +36,9 @@ class EarlyStem(Callback):
         ]
 
     def before_epoch(self, st: TrainState) -> None:
-        for bias in self.biases:
-            bias.requires_grad_(st.epoch < round(self.share * st.n_epochs))
+        if st.epoch >= max(1, round(self.share * st.n_epochs)):
+            for bias in self.biases:
+                bias.requires_grad_(False)
 
     def after_fit(self, st: TrainState) -> None:
         for bias in self.biases:
