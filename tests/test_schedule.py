@@ -75,6 +75,42 @@ def test_one_cycle_can_leave_momentum_alone():
     assert schedule.one_cycle(momentums=None).momentum is None
 
 
+@pytest.mark.parametrize("moms", ["automatic", (0.9, 0.8), (0.9, 0.8, 1.0)])
+def test_momentum_that_cannot_be_is_refused(moms):
+    with pytest.raises(SettingError, match="moms is .*; expected three numbers from 0 to below 1"):
+        schedule.one_cycle(momentums=moms)
+
+
+@pytest.mark.parametrize(
+    ("cycle", "words"),
+    [
+        (schedule.Cycle(), "warm-up 25%, momentum 0.95-0.85-0.95"),
+        (schedule.Cycle(0.1, (0.8, 0.8, 0.8)), "warm-up 10%, momentum 0.8"),
+        (schedule.Cycle(moms=None), "warm-up 25%, momentum left alone"),
+    ],
+)
+def test_a_cycle_is_put_in_words(cycle, words):
+    assert schedule.in_words(cycle) == f"fit_one_cycle: cosine, {words}"
+    assert str(schedule.ByLength(cycle, cycle, 7)) == f"{words}; of fewer than 7 epochs: {words}"
+
+
+@pytest.mark.parametrize(
+    ("options", "seen"),
+    [
+        ({}, [0.7, 0.6, 0.7]),
+        ({"moms": (0.5, 0.4, 0.5)}, [0.5, 0.4, 0.5]),
+        ({"moms": None}, [0.9, 0.9, 0.9]),
+    ],
+)
+def test_a_learner_has_a_cycle_of_its_own_and_an_argument_goes_before_it(options, seen):
+    learn = learner()
+    learn.cycle = schedule.ByLength(schedule.Cycle(0.5, (0.7, 0.6, 0.7)), schedule.Cycle(), 2)
+    learn.fit_one_cycle(3, progress=False, **options)
+    moms, rates = learn.recorder.moms, learn.recorder.lrs
+    assert [moms[0], min(moms), moms[-1]] == pytest.approx(seen, abs=0.01)
+    assert rates.index(max(rates)) / (len(rates) - 1) == pytest.approx(0.5, abs=0.05)
+
+
 @given(shares=hyp.lists(hyp.integers(0, 5), min_size=1, max_size=5).filter(sum), p=SHARE)
 def test_joined_curves_see_their_own_progress(shares, p):
     shares = [share / sum(shares) for share in shares]

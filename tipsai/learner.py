@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -85,10 +85,10 @@ class Learner:
         doctor: what it checks, leaves out, measured and found.
         fits: how each fit was asked for.
         settings: what is in force and why; explain() prints it.
-        pct_start: the share of fit_one_cycle's steps in which the rate rises; a schedule.Rise where it goes by the epochs.
+        cycle: how fit_one_cycle goes by default.
     """
 
-    pct_start: float | schedule.Rise = 0.25
+    cycle: schedule.Cycle | schedule.ByLength = schedule.Cycle()
 
     def __init__(
         self,
@@ -167,7 +167,7 @@ class Learner:
         pct_start: float | None = None,
         div: float = 25.0,
         div_final: float = 1e5,
-        moms: tuple[float, float, float] | None = (0.95, 0.85, 0.95),
+        moms: schedule.Momentums | Literal["auto"] | None = "auto",
         **options: Unpack[FitOptions],
     ) -> None:
         """Trains with the 1cycle policy (TR07): the rate up to its peak and down again, momentum the other way round.
@@ -176,21 +176,21 @@ class Learner:
             n_epochs: passes over the training data; a fraction ends within a pass. None: by the size of the data, where
                 a modality has a rule for it (tables do).
             lr: the peak rate; a sequence gives one for each layer group.
-            pct_start: the share of the steps in which the rate rises; the learner's own `pct_start` by default.
+            pct_start: the share of the steps in which the rate rises; by the learner's own `cycle` by default.
             div: peak over first rate.
             div_final: peak over last rate.
-            moms: momentum (β1 for Adam) at the start, the peak and the end; None leaves it alone.
+            moms: momentum (β1 for Adam) at the start, the peak and the end; "auto": by `cycle`; None leaves it alone.
             **options: see fitting.Fit.
 
         Raises:
             SettingError: an argument is out of range.
             NonFiniteLossError: the loss stopped being finite; the model is back at its last good weights.
         """
-        rise = self.pct_start if pct_start is None else pct_start
-        if isinstance(rise, schedule.Rise):
-            n_epochs = self._length(n_epochs)
-            rise = rise.within(n_epochs)
-        self._fit(n_epochs, schedule.one_cycle(rise, div, div_final, moms), lr, **options)
+        n_epochs = self._length(n_epochs)
+        usual = self.cycle.within(n_epochs)
+        rise = usual.pct_start if pct_start is None else pct_start
+        momentums = usual.moms if moms == "auto" else moms
+        self._fit(n_epochs, schedule.one_cycle(rise, div, div_final, momentums), lr, **options)
 
     def fit_flat_cos(
         self,
@@ -698,7 +698,7 @@ class Learner:
         note("opt", self.opt_spec, "adamw", "TR11")
         note("wd", self.wd, 0.01, "TR11; not on biases, norms, embeddings")
         note("precision", self.precision, self.precision if precision == "auto" else "auto", "TR04")
-        cycle = schedule.in_words(self.pct_start)
+        cycle = schedule.in_words(self.cycle)
         note("schedule", cycle, cycle, "TR07")
         note("clip", 1.0, 1.0, "TR12; global norm")
         note("bs", self.dls.bs, self.dls.base_bs or self.dls.bs, "TR06")

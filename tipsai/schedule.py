@@ -80,25 +80,51 @@ class Schedule:
     momentum: Curve | None = None
 
 
+Momentums = tuple[float, float, float]  # at the start, the peak of the rate and the end
+
+
 @dataclass(frozen=True, slots=True)
-class Rise:
-    """The share of a 1cycle's steps in which the rate rises, by the length of the fit.
+class Cycle:
+    """How a 1cycle goes.
 
     Attributes:
-        usual: the share.
-        short: in fits of fewer than `below` epochs.
+        pct_start: the share of the steps in which the rate rises.
+        moms: momentum (β1 for Adam) at the start, the peak and the end; None leaves it alone.
+    """
+
+    pct_start: float = 0.25
+    moms: Momentums | None = (0.95, 0.85, 0.95)
+
+    def within(self, n_epochs: float) -> "Cycle":
+        return self
+
+    def __str__(self) -> str:
+        if self.moms is None:
+            momentum = "left alone"
+        else:
+            momentum = "-".join(map(str, self.moms if len(set(self.moms)) > 1 else self.moms[:1]))
+        return f"warm-up {self.pct_start:.0%}, momentum {momentum}"
+
+
+@dataclass(frozen=True, slots=True)
+class ByLength:
+    """A 1cycle by the length of the fit.
+
+    Attributes:
+        usual: how it goes.
+        short: how it goes in fits of fewer than `below` epochs.
         below: epochs.
     """
 
-    usual: float
-    short: float
+    usual: Cycle
+    short: Cycle
     below: int
 
-    def within(self, n_epochs: float) -> float:
+    def within(self, n_epochs: float) -> Cycle:
         return self.short if n_epochs < self.below else self.usual
 
     def __str__(self) -> str:
-        return f"{self.usual:.0%} ({self.short:.0%} of fewer than {self.below} epochs)"
+        return f"{self.usual}; of fewer than {self.below} epochs: {self.short}"
 
 
 def flat() -> Schedule:
@@ -110,7 +136,7 @@ def one_cycle(
     warmup_share: float = 0.25,
     div: float = 25.0,
     div_final: float = 1e5,
-    momentums: tuple[float, float, float] | None = (0.95, 0.85, 0.95),
+    momentums: Momentums | None = (0.95, 0.85, 0.95),
 ) -> Schedule:
     """Up from peak/div to the peak, then down to peak/div_final, both by cosine; momentum the other way round.
 
@@ -121,15 +147,17 @@ def one_cycle(
     lr = join((warmup_share, cosine(1 / div, 1.0)), (1 - warmup_share, cosine(1.0, 1 / div_final)))
     if momentums is None:
         return Schedule("one_cycle", lr)
+    if isinstance(momentums, str) or len(momentums) != 3 or not all(0 <= m < 1 for m in momentums):
+        raise SettingError(
+            f"moms is {momentums!r}; expected three numbers from 0 to below 1, such as (0.95, 0.85, 0.95)."
+        )
     high, low, end = momentums
     return Schedule("one_cycle", lr, join((warmup_share, cosine(high, low)), (1 - warmup_share, cosine(low, end))))
 
 
-def in_words(rise: float | Rise) -> str:
-    """What fit_one_cycle does by default, where the rate rises in this share of the steps."""
-    return (
-        f"fit_one_cycle: cosine, warm-up {rise if isinstance(rise, Rise) else f'{rise:.0%}'}, momentum 0.95-0.85-0.95"
-    )
+def in_words(cycle: Cycle | ByLength) -> str:
+    """What fit_one_cycle does by default."""
+    return f"fit_one_cycle: cosine, {cycle}"
 
 
 def flat_cos(flat_share: float = 0.75, div_final: float = 1e5) -> Schedule:

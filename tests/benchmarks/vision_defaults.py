@@ -46,6 +46,8 @@ ALTERNATIVES = {
     "erase 0.5": {"aug": Augmentation.small(erase=0.5)},
     "rise of a quarter": {"fit": {"pct_start": 0.25}},
     "rise of a twentieth": {"fit": {"pct_start": 0.05}},
+    "momentum 0.95-0.85-0.95": {"fit": {"moms": (0.95, 0.85, 0.95)}},
+    "momentum 0.9": {"fit": {"moms": (0.9, 0.9, 0.9)}},
 }
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from tipsai import Callback
+from tipsai.schedule import Cycle
 from tipsai.vision import ImageDataLoaders, vision_learner
 from tipsai.vision.models import PatchWhitening
 from tipsai.vision.stem import EarlyStem
@@ -99,17 +100,18 @@ def test_only_the_built_in_network_from_scratch_has_it(tmp_path):
     assert [cb for cb in learn.callbacks if isinstance(cb, EarlyStem)]
     torch.save(learn.model.body.state_dict(), tmp_path / "body.pth")
     trained = made(weights=tmp_path / "body.pth")
-    assert not [cb for cb in trained.callbacks if isinstance(cb, EarlyStem)] and trained.pct_start == 0.25
+    assert not [cb for cb in trained.callbacks if isinstance(cb, EarlyStem)] and trained.cycle == Cycle()
 
 
-@pytest.mark.parametrize(("n_epochs", "peak"), [(9, 0.1), (10, 0.25)])
-def test_the_rate_rises_over_a_tenth_of_short_fits(n_epochs, peak):
+@pytest.mark.parametrize(("n_epochs", "peak", "moms"), [(9, 0.1, (0.8, 0.8)), (10, 0.25, (0.85, 0.95))])
+def test_short_fits_rise_over_a_tenth_and_keep_momentum(n_epochs, peak, moms):
     learn = made()
     learn.fit_one_cycle(n_epochs, progress=False)
     rates = learn.recorder.lrs
     assert rates.index(max(rates)) / (len(rates) - 1) == pytest.approx(peak, abs=0.6 / (len(rates) - 1))
-    assert "10% of fewer than 10 epochs" in learn.settings["schedule"].value
+    assert (min(learn.recorder.moms), max(learn.recorder.moms)) == pytest.approx(moms, abs=0.01)
+    assert "of fewer than 10 epochs: warm-up 10%, momentum 0.8" in learn.settings["schedule"].value
 
 
 def test_adamw_rises_as_usual():
-    assert made(opt="adamw").pct_start == 0.25
+    assert made(opt="adamw").cycle == Cycle()

@@ -10,6 +10,7 @@ from tipsai.core import rng
 from tipsai.core.errors import SettingError, listing
 from tipsai.learner import Learner
 from tipsai.optim import OptSpec, n_parameters, scale_lr
+from tipsai.schedule import Cycle
 from tipsai.settings import Settings, choose
 from tipsai.text import defaults
 from tipsai.text.generate import stream, until, written
@@ -102,7 +103,7 @@ class LanguageModelLearner(Learner):
     """A Learner that writes, too."""
 
     dls: RunningText
-    pct_start = 0.1  # 0.01 nats a character less than after a rise of 0.25
+    cycle = Cycle(0.1)  # 0.01 nats a character less than after a rise of 0.25
 
     def __init__(
         self, dls: RunningText, model: nn.Module, *, output: Callable[[Any], Any] | None = None, **options: Any

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tipsai.schedule import Rise
+from tipsai.schedule import ByLength, Cycle
 from tipsai.vision.view import SMALL_SIDE
 
 SMALL = SMALL_SIDE  # pictures up to this side behave differently (DA03), and are kept at their own size
@@ -22,7 +22,9 @@ LEAST_BASE_BS = 64  # and at least, for AdamW; where pictures are so few that ba
 MANY = 32_768  # small pictures, of which batches of 256 gave better models in less time
 NARROWEST = 32  # where time is short
 PASSES = 8  # over the pictures that are worth a narrower network; tests/benchmarks/cifar.py --shapes compares
-RISE = Rise(0.25, short=0.1, below=10)  # of the built-in network's rate from scratch: chosen by ablation
+CYCLE = ByLength(
+    Cycle(), short=Cycle(0.1, (0.8, 0.8, 0.8)), below=10
+)  # of the built-in network from scratch: by ablation
 STEM_LEARNS = 0.3  # share of such short fits in which the bias of the first layer learns
 DROPOUT = 0.2  # before the last layer
 UNET_WIDTH = 32  # of the built-in network under a U-net, whose decoder works at the picture's full size

@@ -155,10 +155,10 @@ def vision_learner(
         **options,
     )
     if arch == "small_resnet" and not trained:
-        learn.callbacks.append(EarlyStem(defaults.STEM_LEARNS, defaults.RISE.below))
+        learn.callbacks.append(EarlyStem(defaults.STEM_LEARNS, defaults.CYCLE.below))
         if chosen["opt"] == "muon":
-            learn.pct_start = defaults.RISE
-            cycle = schedule.in_words(learn.pct_start)
+            learn.cycle = defaults.CYCLE
+            cycle = schedule.in_words(learn.cycle)
             learn.settings.note("schedule", cycle, cycle, "TR07; chosen by ablation")
     if chosen["progressive"]:
         learn.callbacks.append(Progressive(lambda: learn.dls.augment))  # type: ignore[attr-defined]
