@@ -75,9 +75,9 @@ def test_one_cycle_can_leave_momentum_alone():
     assert schedule.one_cycle(momentums=None).momentum is None
 
 
-@pytest.mark.parametrize("moms", ["automatic", (0.9, 0.8), (0.9, 0.8, 1.0)])
+@pytest.mark.parametrize("moms", ["automatic", "low", 0.8, (0.9, 0.8), (0.9, 0.8, 1.0)])
 def test_momentum_that_cannot_be_is_refused(moms):
-    with pytest.raises(SettingError, match="moms is .*; expected three numbers from 0 to below 1"):
+    with pytest.raises(SettingError, match="momentums is .*; expected three numbers from 0 to below 1"):
         schedule.one_cycle(momentums=moms)
 
 

@@ -81,6 +81,7 @@ class Schedule:
 
 
 Momentums = tuple[float, float, float]  # at the start, the peak of the rate and the end
+RISE, MOMENTUMS = 0.25, (0.95, 0.85, 0.95)  # fast.ai's, of a 1cycle
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +93,8 @@ class Cycle:
         moms: momentum (β1 for Adam) at the start, the peak and the end; None leaves it alone.
     """
 
-    pct_start: float = 0.25
-    moms: Momentums | None = (0.95, 0.85, 0.95)
+    pct_start: float = RISE
+    moms: Momentums | None = MOMENTUMS
 
     def within(self, n_epochs: float) -> "Cycle":
         return self
@@ -133,10 +134,10 @@ def flat() -> Schedule:
 
 
 def one_cycle(
-    warmup_share: float = 0.25,
+    warmup_share: float = RISE,
     div: float = 25.0,
     div_final: float = 1e5,
-    momentums: Momentums | None = (0.95, 0.85, 0.95),
+    momentums: Momentums | None = MOMENTUMS,
 ) -> Schedule:
     """Up from peak/div to the peak, then down to peak/div_final, both by cosine; momentum the other way round.
 
@@ -147,9 +148,9 @@ def one_cycle(
     lr = join((warmup_share, cosine(1 / div, 1.0)), (1 - warmup_share, cosine(1.0, 1 / div_final)))
     if momentums is None:
         return Schedule("one_cycle", lr)
-    if isinstance(momentums, str) or len(momentums) != 3 or not all(0 <= m < 1 for m in momentums):
+    if not isinstance(momentums, tuple | list) or len(momentums) != 3 or not all(0 <= m < 1 for m in momentums):
         raise SettingError(
-            f"moms is {momentums!r}; expected three numbers from 0 to below 1, such as (0.95, 0.85, 0.95)."
+            f"momentums is {momentums!r}; expected three numbers from 0 to below 1, such as (0.95, 0.85, 0.95)."
         )
     high, low, end = momentums
     return Schedule("one_cycle", lr, join((warmup_share, cosine(high, low)), (1 - warmup_share, cosine(low, end))))

@@ -22,9 +22,7 @@ LEAST_BASE_BS = 64  # and at least, for AdamW; where pictures are so few that ba
 MANY = 32_768  # small pictures, of which batches of 256 gave better models in less time
 NARROWEST = 32  # where time is short
 PASSES = 8  # over the pictures that are worth a narrower network; tests/benchmarks/cifar.py --shapes compares
-CYCLE = ByLength(
-    Cycle(), short=Cycle(0.1, (0.8, 0.8, 0.8)), below=10
-)  # of the built-in network from scratch: by ablation
+CYCLE = ByLength(Cycle(), short=Cycle(0.1, (0.8, 0.8, 0.8)), below=10)  # of the built-in network from scratch
 STEM_LEARNS = 0.3  # share of such short fits in which the bias of the first layer learns
 DROPOUT = 0.2  # before the last layer
 UNET_WIDTH = 32  # of the built-in network under a U-net, whose decoder works at the picture's full size
